@@ -348,7 +348,8 @@ def url_of(options: EndpointOptions) -> str:
     url = options.url or type(options)().url
     if url is None:
         raise InputError(
-            "The address of the server is not set.", hint="Set url, such as http://127.0.0.1:8000."
+            "The address of the server is not set.",
+            hint="Set `url`, such as http://127.0.0.1:8000; in a spec, write BACKEND:MODEL@URL.",
         )
     path = re.split("[?#]", url.partition("://")[2])[0].partition("/")[2]
     if any(map(texts.is_key, path.split("/"))):

@@ -1,54 +1,60 @@
-"""The page of all commands and options, from the declarations of the commands."""
+"""The page of the command line: what holds for all commands, and each command, from its declaration."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+
+from docs.reference.using import SECTIONS
 
 from paragone_cli.command_line.arguments import COMMON, Argument
-from paragone_cli.commands import COMMANDS, EXAMPLES, GROUPS, names_in
+from paragone_cli.commands import COMMANDS, EXAMPLES, GROUPS, HEADINGS, names_in, summary_of, usage_of
 
-HEAD = """# All commands and options
+HEAD = """# Commands
 
-`make reference` writes this page from the declarations of the commands; it is what `paragone COMMAND --help` shows.
-[command-line.md](command-line.md) explains the commands, with their output and examples."""
-
-WORDS = {None: "{}", "?": "[{}]", "*": "[{}…]", "+": "{}…"}
-"""How often a positional argument may be given, in a usage line."""
+The command line can do everything with engines that the screen can. `paragone --help`, `paragone COMMAND --help` and
+`man paragone` show what this page shows."""
 
 
 def page() -> str:
     """Return the page."""
-    return "\n".join([HEAD, *(line for name in EXAMPLES for line in section(name))]) + "\n"
+    lines = [HEAD, *overview()]
+    for title, text in SECTIONS.items():
+        lines.append(f"\n## {title}\n{text.rstrip()}")
+    lines += ["\n## Options of every command\n", *rows(COMMON)]
+    lines += [line for name in EXAMPLES for line in section(name)]
+    return "\n".join(lines) + "\n"
+
+
+def overview() -> Iterator[str]:
+    """Yield the table of the commands."""
+    yield from ("", "| command | what it does |", "| --- | --- |")
+    yield "| [`paragone [ENGINE…]`](#the-screen) | Open the screen: chat with one engine, or compare several. |"
+    for name in (name for names in HEADINGS.values() for name in names):
+        yield f"| [`paragone {name}`](#paragone-{name}) | {summary_of(name)} |"
 
 
 def section(top: str) -> Iterator[str]:
     """Yield the lines of a command with its subcommands; of the screen for an empty name."""
     yield f"\n## {f'paragone {top}' if top else 'The screen'}\n"
     if top in GROUPS:
-        yield f"{GROUPS[top]}\n"
-    yield from ("```sh", textwrap.dedent(EXAMPLES[top].lstrip("\n")), "```\n")
+        lists = f"{top} list" in COMMANDS
+        yield f"{GROUPS[top]}{' Without a subcommand, the command lists.' if lists else ''}\n"
+    yield from ("```sh", textwrap.dedent(EXAMPLES[top].lstrip("\n")), "```")
     for name in names_in(top):
         if top in GROUPS:
             yield f"\n### paragone {name}\n"
-        yield f"{COMMANDS[name].summary}\n"
-        yield from table(name, COMMANDS[name].arguments)
-    if not top:
-        yield "\n## Options of every command\n"
-        yield from rows(COMMON)
-
-
-def table(name: str, own: Sequence[Argument]) -> Iterator[str]:
-    """Yield the usage line of a command, and the rows of its arguments."""
-    words, options = [], []
-    for it in own:
-        metavar = it.settings.get("metavar", "")
-        if it.flags:
-            shown = " ".join(filter(None, (it.flags[-1], metavar))) + ("…" if "nargs" in it.settings else "")
-            options.append(shown if it.settings.get("required") else f"[{shown}]")
         else:
-            words.append(WORDS[it.settings.get("nargs")].format(metavar))
-    yield f"```\n{' '.join(['paragone', *filter(None, [name]), *words, *options])}\n```\n"
-    if own:
-        yield from rows(own)
+            yield ""
+        yield from _command(name)
+
+
+def _command(name: str) -> Iterator[str]:
+    command = COMMANDS[name]
+    about = f"{command.summary} {command.details}".rstrip()
+    yield textwrap.fill(about, 110, break_long_words=False, break_on_hyphens=False)
+    yield f"\n```\n{usage_of(name)}\n```"
+    if command.arguments:
+        yield ""
+        yield from rows(command.arguments)
 
 
 def rows(found: Iterable[Argument]) -> Iterator[str]:

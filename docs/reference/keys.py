@@ -8,9 +8,9 @@ from paragone_tui.widgets.palette import ELSEWHERE
 
 HEAD = """# All keys
 
-`make reference` writes this page from the declarations of the commands; `f1`, or `?` in an empty prompt, shows the keys in
-force on the screen. `^a` is ctrl+a. Keys of the first column work while you write a prompt and in lane mode, those of the
-second in lane mode only, to which `esc` leads. To change the keys of a command, set its name under `[keys]` in
+`make reference` writes this page from the declarations of the commands; `f1`, or `?` in an empty prompt, shows the
+active keys on the screen. `^a` is ctrl+a. Keys of the first column work while you write a prompt and in lane mode, keys of the second
+column only in lane mode, to which `esc` leads. To change the keys of a command, set its name under `[keys]` in
 [config.toml](settings.md)."""
 
 

@@ -14,7 +14,7 @@ from paragone_workbench.config.settings import ThemeSettings
 
 HEAD = """# All settings
 
-`make reference` writes this page from the declarations of the settings. They stand in config.toml, whose place
+`make reference` writes this page from the declarations of the settings. They are in config.toml, whose path
 `paragone config path` prints; `paragone config init` creates [one with comments](../config.toml), and
 `paragone config check` lists the problems in it. All settings are optional."""
 
@@ -43,7 +43,7 @@ ENGINE = """
 ## `[engines.NAME]`
 
 One table for each engine, under a name of your choice. All options of the engine's backend, which follow, can stand in it too;
-`paragone engines options BACKEND` prints them, and those of other plugins.
+`paragone engines options BACKEND` prints them, and the options of other plugins.
 """
 
 

@@ -271,4 +271,7 @@ class Backend(ABC):
         server may keep what it has downloaded. Raises InputError if the server downloads no models, and EngineError if
         the download fails.
         """
-        raise errors.InputError(f"{self.title} cannot download models.")
+        raise errors.InputError(
+            f"{self.title} cannot download models.",
+            hint="Ollama can, for example: paragone engines pull ollama:MODEL",
+        )

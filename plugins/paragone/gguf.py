@@ -305,7 +305,7 @@ def check_model(path: Path) -> Header:
     except PermissionError as error:
         raise InputError(f"You have no permission to read {path}.", hint="Check the file's mode.") from error
     except IsADirectoryError as error:
-        hint = "Name one of the .gguf files in it." if any(path.glob("*.gguf")) else ""
+        hint = "Name one of the .gguf files in it." if any(path.glob("*.gguf")) else "Name a .gguf file."
         raise InputError(f"{path} is a folder, not a GGUF file.", hint=hint) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error

@@ -1,6 +1,5 @@
 import argparse
 import ast
-import json
 import re
 import subprocess
 import sys
@@ -10,16 +9,18 @@ from types import SimpleNamespace
 from typing import get_args
 
 import pytest
+from tests.docs.existing import is_command
 
 import paragone_cli as cli
 from paragone import InputError
 from paragone.texts import DISTRIBUTION
 from paragone_cli.command_line.arguments import COMMON, utf8_text
-from paragone_cli.commands import COMMANDS, EXAMPLES, HEADINGS, help_of, names_in
+from paragone_cli.command_line.next_command import NEXT, next_command
+from paragone_cli.commands import COMMANDS, EXAMPLES, HEADINGS, help_of
 from paragone_cli.commands import parse as parse_command_line
 from paragone_workbench.config.settings import Mode
 
-from .conftest import SCHEMA, data, paragone, said
+from .conftest import SCHEMA, paragone, said
 
 
 def parse(*argv):
@@ -28,7 +29,7 @@ def parse(*argv):
     return SimpleNamespace(command=name, **vars(args))
 
 
-PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -99,14 +100,22 @@ def test_names_of_commands_can_be_values_or_engines():
 @pytest.mark.parametrize(
     ("argv", "message", "hint"),
     [
-        ("ask", "required: ENGINE", "`paragone ask --help`"),
-        ("ask a b c", "c", "`paragone ask --help`"),
+        (
+            "ask",
+            "required: ENGINE",
+            "Write: paragone ask ENGINE [PROMPT] [options]. See `paragone ask --help`",
+        ),
+        ("ask a b c", "paragone ask does not expect 'c' here.", "Put a text of several words in quotes."),
         ("ask a --jsn", "paragone ask has no option --jsn.", "Did you mean --json?"),
         ("--jsn", "paragone has no option --jsn.", "`paragone --help`"),
         ("ask a --set", "expected one argument", "`paragone ask --help`"),
-        ("config edit", "invalid choice: 'edit'", "`paragone config --help`"),
-        ("history shwo c7", "invalid choice: 'shwo'", "Did you mean show?"),
-        ("compare a --schedule swop", "invalid choice: 'swop'", "Did you mean swap?"),
+        (
+            "config edit",
+            "paragone config has no subcommand 'edit'.",
+            "Choose one of these: path, check, init",
+        ),
+        ("history shwo c7", "has no subcommand 'shwo'.", "Did you mean show?"),
+        ("compare a --schedule swop", "no value for --schedule 'swop'.", "Did you mean swap?"),
         ("vote", "required: SUBCOMMAND", "`paragone vote --help`"),
         ("engines --schedule", "no option --schedule", "`paragone engines list --help`"),
         ("choose a b --margin=inf", "is not a number from 0.1 to 99", ""),
@@ -122,7 +131,7 @@ def test_names_of_commands_can_be_values_or_engines():
         ("suite new f", "required: --from", ""),
         (
             "history c1",
-            "c1 is an id, and no subcommand of paragone history.",
+            "c1 is an id, not a subcommand of paragone history.",
             "Write: paragone history show c1",
         ),
         ("--json history e3", "e3 is an id", "Write: paragone suite show e3"),
@@ -168,21 +177,48 @@ for argv in (["ask", "rogue:steady", "hi"], ["compare", "rogue:steady", "--promp
     assert done.returncode == 0, done.stderr.decode()
 
 
-# The page in the docs
+def test_each_next_command_is_valid():
+    two = ["ollama:m", "ollama:n"]
+    facts: dict[str, str | list[str]] = {
+        "engine": "ollama:m",
+        "chosen": "ollama:m",
+        "engines": two,
+        "pair": two,
+    }
+    facts |= dict.fromkeys(("id", "compared", "unclean", "experiment"), "e3")
+    facts |= {"conversation": "c7", "answer": "e3/17", "file": "a b.jsonl", "backend": "exllamav3"}
+    for command, templates in NEXT.items():
+        assert command in COMMANDS
+        for template in templates:
+            found = next_command(command, {name: facts[name] for name in re.findall(r"{(\w+)}", template)})
+            assert is_command(found), found
 
 
-def test_help_shows_examples_and_the_options_of_every_command_once():
-    overview = help_of("")
+def test_the_next_command_is_the_first_whose_facts_are_known():
+    assert (
+        next_command("suite run", {"id": "e3", "compared": "e3", "unclean": ""})
+        == "paragone suite compare e3"
+    )
+    assert next_command("suite show", {"id": "e3"}) == "paragone report e3 --to e3.html"
+    assert next_command("suite list", {"id": ""}) == ""
+    assert next_command("fit", {"engine": "x:a b"}) == "paragone bench 'x:a b'"
+
+
+def test_help_fits_on_a_screen_and_shows_examples_and_where_the_page_is(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     for name in (*EXAMPLES, *COMMANDS):
-        shown = help_of(name)
-        examples = EXAMPLES[name.split(" ")[0]]
-        assert examples.count("\n") == 3
-        assert examples in shown
-        assert f"docs/command-line.md{f'#paragone-{name.split()[0]}' if name else ''}" in shown
-        assert ("  --offline " in shown) == (not name)
-        assert name.split(" ")[0] in overview
+        shown, top = help_of(name), name.split(" ")[0]
+        assert shown.count("\n") <= 50, name
+        assert max(map(len, shown.splitlines())) <= 80, name
+        assert EXAMPLES[top].count("\n") == 3
+        assert EXAMPLES[top] in shown
+        (anchor,) = re.findall(r"docs/commands\.md(\S*)$", shown, re.MULTILINE)
+        assert anchor == (f"#paragone-{top}" if name else "")
+        assert not name or f"\n## paragone {top}\n" in PAGE
+        assert ("  --offline " in shown) == (not name), "the options of every command are shown once"
     assert len(EXAMPLES) - 1 <= 17
-    assert re.findall(r"^([A-Z][a-z ]+):$", overview, re.MULTILINE) == [*HEADINGS]
+    assert re.findall(r"^(\w[a-z ]*\w) +\S+ +[A-Z]", help_of(""), re.MULTILINE) == [*HEADINGS]
+    assert {name for names in HEADINGS.values() for name in names} == {*EXAMPLES} - {""}
 
 
 def read_by(functions, module, name, seen=frozenset()):
@@ -214,30 +250,9 @@ def test_a_command_reads_the_arguments_that_it_declares():
         )
 
 
-@pytest.mark.parametrize("top", EXAMPLES)
-def test_the_page_has_every_command_and_its_options(top):
-    title = f"## paragone {top}" if top else "## The screen"
-    usage = PAGE.partition(f"{title}\n")[2].partition("```\n")[2].partition("```")[0]
-    said = re.sub("```.*?```", "", PAGE, flags=re.DOTALL)
-    options = set()
-    for name in names_in(top):
-        assert re.search(rf"^paragone {name}".rstrip(), usage, re.MULTILINE)
-        options |= {it.flags[-1] for it in COMMANDS[name].arguments if it.flags}
-    assert set(re.findall(r"--[a-z-]+", usage)) == options
-    assert all(option in said for option in {*options, *(it.flags[-1] for it in COMMON)})
-    assert f"`paragone {top}".rstrip() in PAGE.partition("## Words")[0]
-
-
 def test_every_command_with_json_has_a_schema():
     printing = {
         name for name, command in COMMANDS.items() if any(it.name == "json" for it in command.arguments)
     }
     shared = {name for name in printing if name.startswith("history ")} - {"history costs"}
     assert printing - shared | {"history"} <= set(SCHEMA["$defs"])
-
-
-def test_the_example_on_the_page_matches_the_schema():
-    (example,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
-    data("compare", subprocess.CompletedProcess((), 0, example.encode()))
-    fields = json.loads(example)["lanes"][0]
-    assert set(fields) == set(SCHEMA["$defs"]["lane"]["required"])

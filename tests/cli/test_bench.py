@@ -45,6 +45,8 @@ def test_json_has_every_figure_of_every_test_and_a_crash_does_not_end_the_others
     assert "ended by SIGKILL" in killed["error"]
     assert [test["prompt_tokens"] for test in engine["tests"]] == [20, 40]
     for test in engine["tests"]:
+        row = f"paragone: steady, prompt {test['prompt_tokens']}, depth 0: prefill "
+        assert said(done).count(row) == 1, "each finished test is a row"
         assert test["repetitions"] == len(test["usage"]) == 2
         assert all(usage["prompt_tokens"] == test["prompt_tokens"] for usage in test["usage"])
         assert test["decode_tps"]["mean"] > 0
@@ -192,7 +194,7 @@ def test_a_pipe_gets_a_table_without_plots_and_an_unusable_history_only_warns(ho
     folder.touch()
     done = paragone("bench", "rogue:steady", "rogue:steady", *SMALL, "--set", "rate=500")
     assert done.returncode == 0
-    assert said(done).startswith("paragone: warning: The measurement is not saved for reports. ")
+    assert "paragone: warning: The measurement is not saved for reports. " in said(done)
     lines = done.stdout.decode().splitlines()
     assert lines[0] == "Mean ± standard deviation of 2 runs, 4 tokens generated in each"
     assert lines[2].split()[:3] == ["engine", "prompt", "depth"]

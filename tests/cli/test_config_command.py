@@ -64,7 +64,7 @@ def test_check_lists_every_problem_with_its_line(settings):
         1: "There is no section [lane]. Did you mean 'lanes'?",
         6: "The engine 'odd' has no option 'rat': its backend rogue does not declare it. Did you mean 'rate'?",
         7: "The option 'rate' of the engine 'odd' cannot be 'fast'. It takes a number.",
-        8: "The engine 'nowhere': The address of the server is not set. Set url, such as http://127.0.0.1:8000.",
+        8: "The engine 'nowhere': The address of the server is not set. Set `url`, such as http://127.0.0.1:8000; in a spec, write BACKEND:MODEL@URL.",
         11: "The engine 'open': The value of the header Authorization may be a secret, which would be recorded. "
         "Put the value into an environment variable and write `Authorization: $VARIABLE`.",
         15: "The engine 'away' has no model. Did you mean 'model' instead of 'modle'?",
@@ -116,7 +116,7 @@ def test_check_reports_invalid_toml_and_a_missing_file(settings):
     assert done.returncode == 2
     assert done.stdout.decode().startswith(f"{path}:1: The file is not valid TOML: ")
     path.unlink()
-    assert "does not exist; the defaults are in force." in paragone("config", "check").stdout.decode()
+    assert "does not exist; the defaults are active." in paragone("config", "check").stdout.decode()
     done = paragone("config", "check", "--config", "/nowhere/config.toml")
     assert done.returncode == 2
     assert "/nowhere/config.toml cannot be read" in said(done)

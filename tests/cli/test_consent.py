@@ -154,3 +154,11 @@ def test_an_imported_conversation_sends_no_key_without_consent(server, tmp_path,
     assert paragone("history", "import", str(path), "--trust").returncode == 0
     paragone("replay", "c1")
     assert server.requests
+    for argv in (("history", "export", "c1"), ("report", "c1")):
+        own = path.with_name(f"{argv[0]}.json")
+        assert paragone(*argv, "--to", str(own)).returncode == 0
+        done = paragone("history", "import", str(own))
+        assert done.returncode == 0, "reading back what paragone wrote needs no consent"
+        own.write_text(own.read_text().replace("http://", "http://x."))
+        done = paragone("history", "import", str(own))
+        assert (done.returncode, "If you consent, " in said(done)) == (2, True)

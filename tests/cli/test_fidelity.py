@@ -95,7 +95,7 @@ def test_the_text_has_tables_charts_and_verdicts(text):
 def test_without_a_text_the_built_in_one_is_used():
     done = paragone("fidelity", "graded:exact", "twin:rough", "--json", "--window", "700")
     assert done.returncode == 0
-    assert said(done).startswith("paragone: The text that comes with paragone is short, so the uncertai")
+    assert said(done).startswith("paragone: The built-in text is short, so the uncertai")
     assert data("fidelity", done)["windows"] == 2
 
 

@@ -282,7 +282,7 @@ def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversa
     number = written(chat, STEADY, ["Hi.", "Again."], 2)
     done = paragone("suite", "new", "new.jsonl", "--from", f"c{number}", "--json")
     assert data("suite new", done) == {"file": "new.jsonl", "prompts": 2, "lane": "steady"}
-    assert "those of the lane steady. --lane chooses another: steady-2." in said(done)
+    assert "come from the lane steady. --lane chooses another: steady-2." in said(done)
     other = ("suite", "new", "new.jsonl", "--force", "--from", f"c{number}", "--lane")
     assert "has no open lane 'huge'.\nKnown names: steady, steady-2." in said(paragone(*other, "huge"))
     assert data("suite new", paragone(*other, "steady-2", "--json"))["lane"] == "steady-2"

@@ -226,7 +226,7 @@ def test_an_unusable_address_is_refused():
     assert "--host is not an IP address: example.test.\n" in refused("rogue:steady", "--host", "example.test")
     text = refused("rogue:steady", "--host", "0.0.0.0", "--port", "0", "--no-key")
     assert "Without a key, whoever can reach this machine at 0.0.0.0:" in text
-    assert "Leave out --no-key, or leave out --host" in text
+    assert "Omit --no-key, or omit --host" in text
     offline = forked("serve", "rogue:steady", "--offline")
     assert offline.returncode == 2
     assert "paragone is offline, and does not listen at 127.0.0.1.\n" in said(offline)

@@ -74,7 +74,6 @@ def test_a_table_of_results_is_printed_at_the_end(prompts):
     assert lines[0].split()[:4] == ["engine", "runs", "failed", "passed"]
     assert [line.split()[:3] for line in lines[1:3]] == [["Q4_1", "4", "0"], ["Q3_K_M", "4", "0"]]
     assert "Q3_K_M: SmolLM2-135M-Instruct.Q3_K_M" in lines
-    assert "paragone suite show e1" in lines[-1]
     assert "100%: 8 of 8 runs, 0 failed" in said(done)
     assert " left" in said(done)
     for it in data("suite show", paragone("suite", "show", "e1", "--json"))["engines"]:
@@ -104,7 +103,7 @@ def test_a_file_with_mistakes_is_not_run(prompts, tmp_path):
     assert not asked(log)
     done = paragone("suite", "run", str(file), *ENGINES, "--set", f"log={log}", "--skip-invalid")
     assert done.returncode == 0
-    assert "Left out because of mistakes: 2. Prompts that are run: 1." in said(done)
+    assert "Skipped because of mistakes: 2. Prompts that are run: 1." in said(done)
     assert asked(log) == {"a: x": 1, "b: x": 1}
 
 
@@ -124,7 +123,7 @@ def test_impossible_requests_are_refused(prompts, argv, message):
 
 
 def test_an_unknown_id_suggests_the_newest_experiments(prompts):
-    assert "The history has none yet." in said(paragone("suite", "show", "e9"))
+    assert "The history has no experiments yet" in said(paragone("suite", "show", "e9"))
     paragone("suite", "run", prompts("x"), "--engines", "rogue:nothing")
     for argv in (("show",), ("show", "9"), ("compare", "e9")):
         done = paragone("suite", *argv)
@@ -320,10 +319,10 @@ def test_experiments_are_listed_and_shown(prompts):
 
 def test_on_a_terminal_the_first_prompts_are_shown(prompts, terminal):
     paragone("suite", "run", prompts(*(f"p{number} " + "long " * 100 for number in range(50))), *ENGINES)
-    with running("suite", "show", "e1", stdout=terminal.theirs) as process:
+    with running("suite", "show", "e1", stdout=terminal.theirs, stderr=terminal.theirs) as process:
         lines = terminal.read(process).decode().splitlines()
-    assert "paragone suite show e1 | less" in lines[-1]
-    assert "Whole answers: --json" in lines[-2]
+    assert "paragone suite show e1 | less" in lines[-2]
+    assert lines[-1] == "Next: paragone suite compare e1"
     assert len(lines) < 95
     assert max(map(len, lines)) < 130
 

@@ -189,9 +189,9 @@ async def test_actions_of_an_imported_file_need_consent(start, tmp_path, monkeyp
         await asked_to_import(screen, path)
         assert "the engine far contacts http://192.0.2.1:9" in screen.text
         keys = Content.from_markup(screen.app.screen.scroll.border_subtitle).plain
-        assert keys == "y import and allow  n do not import  j k scroll"
+        assert keys == "y import and consent  n do not import  j k scroll"
         assert keys in screen.text, "the keys fit 80 columns"
-        assert "Import the file, and allow these actions when one" in screen.text
+        assert "Import the file, and consent?" in screen.text
         await screen.press("enter")
         await screen.until(lambda: "is not imported" in " ".join(screen.text.replace("│", " ").split()))
         assert not await screen.app.history.call(lambda store: store.conversations())

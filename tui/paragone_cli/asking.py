@@ -8,6 +8,7 @@ from paragone_cli.command_line import formats, output
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
+from paragone_cli.command_line.next_command import reference_first, show_next
 from paragone_cli.command_line.progress import ProgressLine, Stream, print_answer
 from paragone_cli.command_line.prompt import prompt_spec
 from paragone_workbench.compare import divergence
@@ -27,7 +28,10 @@ def ask(args: Arguments) -> int:
             "Two prompts were given.", hint="Write the prompt after the engine, or after --prompt."
         )
     spec = prompt_spec(args, args.prompt if args.text is None else args.text, context)
-    return run(_ask(Workbench(context.registry), definition, spec, as_json=args.json))
+    status = run(_ask(Workbench(context.registry), definition, spec, as_json=args.json))
+    if status == 0:
+        show_next(args, "ask", engine=args.engine)
+    return status
 
 
 async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec, *, as_json: bool) -> int:
@@ -57,7 +61,13 @@ def compare(args: Arguments) -> int:
     # Prompts are compared by their tokens, and answers are drawn with one seed.
     spec = dataclasses.replace(spec, prompt_ids=True, drawn_seed=draw_seed())
     workbench = Workbench(context.registry, mode=args.schedule or context.config.lanes.mode)
-    return run(_compare(workbench, definitions, spec, as_json=args.json))
+    status = run(_compare(workbench, definitions, spec, as_json=args.json))
+    compared = reference_first(args.engines, definitions)
+    if status == 0 and len(compared) > 1:
+        backend = context.registry.get(definitions[0].backend)
+        pair = () if backend.capabilities.distributions else compared
+        show_next(args, "compare", engines=compared, pair=pair)
+    return status
 
 
 async def _compare(

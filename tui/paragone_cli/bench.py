@@ -1,16 +1,18 @@
 """`paragone bench`: measures the speed of engines, and prints tables of speed and latency, plots, and notes."""
 
 import functools
+import statistics
 import string
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 
 from paragone import InputError, Json
 from paragone.json_values import count_at, number_at, objects_at, text_at
-from paragone.texts import install_command
+from paragone.texts import counted, install_command
 from paragone_cli.command_line import event_loop, output, saved
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.next_command import reference_first, show_next
 from paragone_cli.measurement_progress import BenchProgress
 from paragone_workbench.blocks import brief_names
 from paragone_workbench.measure import bench as measure
@@ -21,7 +23,7 @@ _TITLES = {"prefill_tps": "Prefill, tokens/s", "decode_tps": "Decode, tokens/s"}
 
 
 def put_plots(engines: Sequence[Mapping[str, Json]], names: Mapping[str, str]) -> None:
-    """Print bars for one test; for several tests, curves over the number of tokens; and curves over the users at once."""
+    """Print bars for one test; for several tests, curves over the number of tokens; and curves over the concurrent users."""
     for figure, title in _TITLES.items():
         curves: dict[str, dict[int, float]] = {}
         for engine in engines:
@@ -121,20 +123,69 @@ def bench(args: Arguments) -> int:
         if reason := measure.refusal(engine, max(args.users, default=1)):
             raise InputError(
                 reason,
-                hint="Measure the engine without --users, or its model at a server that answers several prompts at once, "
+                hint="Measure the engine without --users, or its model at a server that answers several prompts concurrently, "
                 "such as llama-server or TabbyAPI.",
             )
     measurement = measure.Bench(pool, tests, users=users, repeat=args.repeat)
     status = event_loop.run(_measure(measurement, as_json=args.json))
     if not all(benched.is_empty for benched in measurement.engines):
         saved.save_measurement("bench", definitions, measure.bench_json(measurement), context.registry)
+    if status == 0:
+        found = reference_first(args.engines, definitions)
+        show_next(args, "bench", engines=found if len(found) > 1 else (), engine=args.engines[0])
     return status
+
+
+class FinishedTests:
+    """Prints a row on standard error for each test of an engine as soon as it is finished."""
+
+    def __init__(self, bench: measure.Bench, progress: BenchProgress) -> None:
+        self._bench = bench
+        self._progress = progress
+        self._shown: set[tuple[int, measure.BenchTest]] = set()
+
+    def begin(self, left: list[measure.BenchStep]) -> None:
+        self.show(left)
+        self._progress.begin(left)
+
+    def show(self, left: Sequence[measure.BenchStep]) -> None:
+        """Print the rows of the tests that are in none of the remaining steps."""
+        unfinished = {(step.engine, step.test) for step in left}
+        for number, benched in enumerate(self._bench.engines):
+            for test in (*benched.samples, *benched.throughputs):
+                if (number, test) not in unfinished | self._shown:
+                    self._shown.add((number, test))
+                    self._progress.clear()
+                    output.note(_row(benched, test))
+
+
+def _row(benched: measure.BenchedEngine, test: measure.BenchTest) -> str:
+    if test.users:
+        rate = number_at(benched.throughputs[test], "tokens_per_s") or 0.0
+        users = counted(test.users, "user")
+        return f"{benched.name}, prompt {test.prompt_tokens:,}, {users}: {rate:.1f} tokens/s in all"
+    runs = benched.samples[test]
+    parts = []
+    for figure, text in _ROW.items():
+        values = [value for run in runs if (value := measure.FIGURES[figure](run)) is not None]
+        parts += [text.format(statistics.fmean(values))] if values else []
+    parts.append(counted(len(runs), "run"))
+    return f"{benched.name}, prompt {test.prompt_tokens:,}, depth {test.depth:,}: {', '.join(parts)}"
+
+
+_ROW = {
+    "prefill_tps": "prefill {:.1f} tokens/s",
+    "decode_tps": "decode {:.1f} tokens/s",
+    "ttft_s": "first token after {:.2f} s",
+}
 
 
 async def _measure(bench: measure.Bench, *, as_json: bool) -> int:
     async with event_loop.interruptible(bench) as interrupts:
         with BenchProgress([benched.name for benched in bench.engines], bench.tests) as progress:
-            await bench.measure(progress.begin)
+            rows = FinishedTests(bench, progress)
+            await bench.measure(rows.begin)
+            rows.show([])
     if bench.reason:
         output.note(f"One engine at a time was in memory. {bench.reason}")
     if as_json:

@@ -16,6 +16,7 @@ from paragone.texts import size_text
 from paragone_cli.command_line import event_loop, formats, output
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.next_command import show_next
 from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench import doctor, models, paths
 from paragone_workbench.engines import failures, questions, registry
@@ -68,7 +69,8 @@ def _shown(option: OptionInfo) -> dict[str, Json]:
 def list_engines(args: Arguments) -> int:
     context = CommandContext(args)
     definitions = list(context.config.engines.values())
-    listed, rows = [], []
+    listed: list[dict[str, Json]] = []
+    rows = []
     for it, probe in zip(
         definitions, event_loop.run(doctor.probe_engines(definitions, context.registry)), strict=True
     ):
@@ -90,6 +92,8 @@ def list_engines(args: Arguments) -> int:
     sample = "" if path.exists() else "`paragone config init` creates a sample, and "
     nothing = f"No engine is defined in {path}; {sample}`paragone engines models` lists models that need no definition."
     output.put_list({"engines": listed}, rows, nothing, as_json=args.json)
+    usable = [str(it["engine"]) for it in listed if it["usable"]]
+    show_next(args, "engines list", engine=usable[:1], engines=usable[:2] if len(usable) > 1 else ())
     return 0
 
 
@@ -146,6 +150,8 @@ def list_models(args: Arguments) -> int:
         output.warn(problem.message)
     for _, error in errors:
         output.print_error(error)
+    usable = [_spec(backend, model) for backend, model in listed if not model.problem]
+    show_next(args, "engines models", engines=usable[:2])
     return 1 if errors else 0
 
 
@@ -227,8 +233,7 @@ def _json(backend: str, model: ModelInfo) -> dict[str, Json]:
 
 
 def _row(backend: str, model: ModelInfo) -> tuple[str, ...]:
-    at = f"@{model.address}" if model.address else ""
-    spec = formats.for_shell(f"{backend}:{shorten_home(model.model)}{at}")
+    spec = formats.for_shell(_spec(backend, model))
     return (
         model.name,
         size_text(model.size),
@@ -241,6 +246,10 @@ def _row(backend: str, model: ModelInfo) -> tuple[str, ...]:
     )
 
 
+def _spec(backend: str, model: ModelInfo) -> str:
+    return f"{backend}:{shorten_home(model.model)}{f'@{model.address}' if model.address else ''}"
+
+
 def pull(args: Arguments) -> int:
     context = CommandContext(args)
     (definition,) = context.engines([args.engine], [])
@@ -249,6 +258,7 @@ def pull(args: Arguments) -> int:
     registry.name_reached(backend, definition.name, definition.model, load)
     event_loop.run(_follow(backend, definition.model, load))
     output.put_line(f"{definition.model}: the server has the model")
+    show_next(args, "engines pull", engine=args.engine)
     return 0
 
 

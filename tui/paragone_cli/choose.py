@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import hashlib
 import itertools
 import re
 from collections.abc import Callable, Iterator
@@ -12,15 +11,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from paragone import InputError, ParagoneError
-from paragone.files import reading
 from paragone.texts import counted, size_text
 from paragone_cli.command_line import INTERRUPTED, event_loop, formats, output, saved
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.next_command import show_next
 from paragone_cli.command_line.progress import StatusLine
 from paragone_cli.measurement_progress import BenchProgress, FidelityProgress, SuiteTable
 from paragone_workbench.choosing import choice as choices
 from paragone_workbench.compare.parity_findings import joined
+from paragone_workbench.config.state import State
+from paragone_workbench.consent import file_digest, remember_export
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import assertions, comparison, runner
 from paragone_workbench.experiments.results import known_text
@@ -30,7 +31,7 @@ from paragone_workbench.measure.bench import Bench
 from paragone_workbench.measure.fidelity import MeasurementStep
 from paragone_workbench.measure.fit import MemoryPlanner, parse_sizes
 from paragone_workbench.measure.free_running import Comparison
-from paragone_workbench.paths import FileExists
+from paragone_workbench.paths import FileExists, state_file
 from paragone_workbench.reporting.content import NOT_MEASURED, FirstPage
 from paragone_workbench.reporting.file import format_of
 from paragone_workbench.reporting.verdict import first_page
@@ -45,7 +46,7 @@ def parse_duration(text: str) -> int:
     found = re.fullmatch(r"([0-9]{1,7})\s*([smh]?)", text.strip())
     seconds = int(found[1]) * _UNITS[found[2]] if found else 0
     if not 1 <= seconds <= _LONGEST_S:
-        raise InputError(f"{text!r} is no duration.", hint="Write for example 90s, 30m or 2h.")
+        raise InputError(f"{text!r} is not a duration.", hint="Write for example 90s, 30m or 2h.")
     return seconds
 
 
@@ -102,7 +103,7 @@ def check_report(path: Path, request: SuiteRequest, *, force: bool) -> None:
                 for it in store.experiments.all()
                 if it.name == request.suite.name and names.issuperset(engine.name for engine in it.engines)
             ]
-        if _digest(path) not in [choice.report for choice in own if choice is not None]:
+        if file_digest(path) not in [choice.report for choice in own if choice is not None]:
             raise
         format_of(path, replaces=True)
 
@@ -112,13 +113,9 @@ def write_choice(path: Path, experiment: int, registry: Registry) -> None:
     with saved.opened_store() as store:
         size = write_report(store, f"e{experiment}", path, registry.find, replaces=True)
         if (choice := store.experiments.choice(experiment)) is not None:
-            store.experiments.save_choice(experiment, replace(choice, report=_digest(path)))
+            store.experiments.save_choice(experiment, replace(choice, report=file_digest(path)))
+    remember_export(path, State(state_file()))
     output.note(f"{path} is written ({size_text(size)}).")
-
-
-def _digest(path: Path) -> str:
-    with reading(path, hint="Name another file.") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def put_verdict(page: FirstPage, choice: choices.Choice) -> None:
@@ -127,15 +124,12 @@ def put_verdict(page: FirstPage, choice: choices.Choice) -> None:
     if len(page.overview.lines) > 1:
         output.put()
         output.put("\n".join(output.block_lines(page.overview, marked=True)))
-    for title, sentences in page.doubts.items():
+    for title, messages in page.doubts.items():
         output.put(f"\n{title}:")
-        for message in sentences:
+        for message in messages:
             output.put_line(f"  {message}")
-    if choice.experiment is not None:
-        if choice.taken:
-            output.put(f"\n{known_text(choice.taken, choice.experiment.runs)}")
-        name = f"e{choice.experiment.number}"
-        output.put(f"\nSee more: paragone suite compare {name} · paragone report {name} --to report.html")
+    if choice.experiment is not None and choice.taken:
+        output.put(f"\n{known_text(choice.taken, choice.experiment.runs)}")
 
 
 def choose(args: Arguments) -> int:
@@ -143,6 +137,8 @@ def choose(args: Arguments) -> int:
         raise InputError(
             "One engine leaves nothing to choose.", hint="Name two or more: paragone choose ENGINE ENGINE…"
         )
+    seconds = None if args.time is None else parse_duration(args.time)
+    vram = () if args.vram is None else parse_sizes(args.vram)
     context = CommandContext(args)
     texts = tuple(dict.fromkeys(args.engines))
     engines = context.engines(texts, args.settings, args.preset)
@@ -157,14 +153,13 @@ def choose(args: Arguments) -> int:
         )
     with closing(assertions.load_assertions()) as catalog:
         suite = choices.deciding_suite(args.suite, catalog, context.system(args))
-        prompts = counted(len(suite.prompts), "prompt")
-        source = (
-            f"of {suite.name}" if args.suite else "that come with paragone (your own, with --suite, say more)"
+        count = len(suite.prompts)
+        prompts = (
+            f"{counted(count, 'prompt')} of {suite.name}"
+            if args.suite
+            else f"{counted(count, 'built-in prompt')} (your own prompts, with --suite, show more)"
         )
         within = "" if args.time is None else f", in at most {args.time}"
-        output.note(f"{joined(names.values())} are compared by the {prompts} {source}{within}.")
-        if doubt := comparison.too_few_prompts(suite.checked, args.margin / 100, len(engines) - 1):
-            output.note(doubt)
         judges, foreign = saved.consented_judges(
             context, args.suite or choices.QUESTIONS, suite, engines, catalog
         )
@@ -173,6 +168,9 @@ def choose(args: Arguments) -> int:
         )
         if args.to is not None:
             check_report(args.to, request, force=args.force)
+        output.note(f"{joined(names.values())} are compared by the {prompts}{within}.")
+        if doubt := comparison.too_few_prompts(suite.checked, args.margin / 100, len(engines) - 1):
+            output.note(doubt)
         make = functools.partial(
             choices.Choice,
             registry=context.registry,
@@ -180,20 +178,25 @@ def choose(args: Arguments) -> int:
             request=request,
             margin=args.margin / 100,
             wanted=reference,
-            seconds=None if args.time is None else parse_duration(args.time),
-            vram=() if args.vram is None else parse_sizes(args.vram),
+            seconds=seconds,
+            vram=vram,
         )
-        status, experiment = event_loop.run(_measure(args, make))
+        status, experiment, found = event_loop.run(_measure(args, make))
     if args.to is not None and experiment is not None:
         write_choice(args.to, experiment, context.registry)
     elif args.to is not None and status == INTERRUPTED:
         output.note(f"{args.to} is not written: no prompt of the suite was answered.")
     elif args.to is not None:
         raise ParagoneError("There is no report: nothing was measured.")
+    if status == 0 and experiment is not None:
+        chosen = next((text for text in texts if names[text] == found), "")
+        show_next(args, "choose", id=f"e{experiment}" if args.to is None else "", chosen=chosen)
     return status
 
 
-async def _measure(args: Arguments, make: Callable[..., choices.Choice]) -> tuple[int, int | None]:
+async def _measure(
+    args: Arguments, make: Callable[..., choices.Choice]
+) -> tuple[int, int | None, str | None]:
     async with saved.opened_history() as history:
         choice = make(history=history)
         with progress() as choice.on_event:
@@ -227,4 +230,5 @@ async def _measure(args: Arguments, make: Callable[..., choices.Choice]) -> tupl
         output.note(f"Interrupted. The measurements so far are kept. {formats.to_continue(fresh=args.fresh)}")
     elif args.fresh and missing:
         output.note(formats.to_continue(fresh=True))
-    return interrupts.exit_code([], nothing_done=False) or int(decision.chosen is None), number
+    status = interrupts.exit_code([], nothing_done=False) or int(decision.chosen is None)
+    return status, number, decision.chosen

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import difflib
 import re
+import shutil
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,10 +36,12 @@ class Command(NamedTuple):
     summary: str
     run: Callable[[Arguments], int]
     arguments: Sequence[Argument]
+    details: str
+    """What the arguments do not show, such as exit codes; below the options in the help text."""
 
 
-def command(summary: str, run: Callable[[Arguments], int], *own: Argument) -> Command:
-    return Command(summary, run, own)
+def command(summary: str, run: Callable[[Arguments], int], *own: Argument, details: str = "") -> Command:
+    return Command(summary, run, own, details)
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -47,49 +51,61 @@ COMMANDS: Mapping[str, Command] = {
         arg("ENGINE", f"an engine to open in a lane: {arguments.ENGINE}", dest="engines", nargs="*"),
         arg("--version", "show the version and exit"),
         *arguments.REQUEST,
+        details="Without ENGINE, the screen opens the lanes of config.toml, else the lanes of the last session with their last "
+        "conversation, and at the first start a list of the engines and models that can be used.",
     ),
     "demo": command(
         "Open the screen with two small demo models.",
         lambda args: cli.screens.open_demo(args),
         *arguments.REQUEST,
+        details="Both are SmolLM2 (135 million parameters). The first start creates the second one, a smaller quantization. "
+        "`paragone engines models` shows their files, for other commands.",
     ),
     "ask": command(
-        "Send a prompt to an engine and print its answer as it arrives.",
+        "Send a prompt to an engine, and print its answer.",
         lambda args: cli.asking.ask(args),
         arguments.ONE_ENGINE,
         arg("PROMPT", "the prompt, instead of --prompt", dest="text", nargs="?"),
         *arguments.PROMPTED,
+        details="The answer is printed as it arrives, without the thinking before it, which --json contains. Ctrl+C stops the engine: "
+        "the partial answer is printed. If the engine fails, the partial answer is printed and the exit code is 1.",
     ),
     "serve": command(
-        "Serve engines to other programs, with the protocol of OpenAI.",
+        "Serve engines to other programs (OpenAI's protocol).",
         lambda args: cli.serve.serve(args),
         arg("ENGINE", f"an engine to serve under its name: {arguments.ENGINE}", dest="engines", nargs="+"),
         arg(
             "--host ADDRESS",
-            "IP address of this machine to listen at; 0.0.0.0 for all. Default: 127.0.0.1, for this machine alone",
+            "the address of this machine to listen at; 0.0.0.0 for all. Default: 127.0.0.1, for this machine only",
             default="127.0.0.1",
         ),
-        arg("--port N", "port; 0 for a free one. Default: 8321", within=(0, 65535), default=8321),
+        arg("--port N", "the port; 0 for a free one. Default: 8321", within=(0, 65535), default=8321),
         arg("--no-key", "let every program on this machine use the engines, without a key"),
         arguments.SET,
+        details="The address and the key that clients send are printed. Each start makes a new key, unless PARAGONE_SERVE_KEY has one "
+        "of 16 characters or more, which is not printed. Ctrl+C, SIGTERM and SIGHUP end the server.",
     ),
     "compare": command(
-        "Send a prompt to several engines and print their answers and metrics.",
+        "Send one prompt to several engines, and compare the answers.",
         lambda args: cli.asking.compare(args),
         arguments.ENGINES,
-        arguments.schedule("that of config.toml"),
+        arguments.schedule("`mode` in config.toml"),
         *arguments.PROMPTED,
+        details="Prints each answer with its metrics and where it diverges from the first one, then whether the comparison was fair. "
+        "An engine that is named twice runs twice. The exit code is 1 if an engine fails; the others are not affected.",
     ),
     "suite run": command(
-        "Run the prompts in a file, or go on where an earlier run of the same command ended.",
+        "Run a file of prompts, or continue an unfinished run.",
         lambda args: cli.suite.suite_run(args),
-        arguments.schedule("swap; `sequential` lets their speeds be compared"),
+        arguments.schedule("swap"),
         arg(
             "--on CLUSTER",
-            "execute the runs on a Ray cluster: `ray` for the cluster of this machine, or HOST:PORT of its head",
+            "run on a Ray cluster: `ray` for the cluster of this machine, or HOST:PORT of its head",
         ),
-        arg("--junit FILE", "write the results to FILE as JUnit XML"),
+        arg("--junit FILE", "write the results as JUnit XML"),
         *arguments.SUITE,
+        details="The same command continues where an earlier one ended. Ctrl+C keeps and prints the finished runs. The exit code is 1 "
+        "if a run failed or was not executed, or if an assertion failed or gave no verdict.",
     ),
     "suite list": command(
         "List the experiments.", lambda args: cli.suite_results.suite_list(args), arguments.JSON
@@ -100,30 +116,35 @@ COMMANDS: Mapping[str, Command] = {
         arguments.ONE_EXPERIMENT,
         arg("--failed", "only runs that failed, or that an assertion did not pass"),
         arguments.JSON,
+        details="Prints a line of each answer, with the id of its run, such as e3/17, by which `paragone replay` repeats it; on a "
+        "terminal for the first 20 prompts. --json has the whole texts.",
     ),
     "suite compare": command(
         "Compare the engines of experiments.",
         lambda args: cli.suite_results.suite_compare(args),
         arg("EXPERIMENT", arguments.EXPERIMENT, dest="experiments", nargs="*"),
-        arg("--all-pairs", "compare all pairs of engines, not each engine with the reference"),
+        arg("--all-pairs", "compare all pairs of engines, instead of each engine with the reference"),
         arguments.MARGIN,
         arguments.JSON,
+        details="The reference is the one of `paragone choose`, else the engine with the largest weights. Of several experiments, the "
+        "conditions that differ are printed first.",
     ),
     "suite new": command(
-        "Write a file with the prompts of a conversation.",
+        "Write a suite with the prompts of a conversation.",
         lambda args: cli.suite.suite_new(args),
-        arg("FILE", "the file to write"),
+        arg("FILE", "the file to write; its name ends in .jsonl"),
         arg("--from ID", "the conversation, such as c7", dest="source", required=True),
-        arg("--lane NAME", "the lane whose prompts and answers are taken; by default the first open one"),
+        arg("--lane NAME", "the lane whose prompts and answers are taken; default: the first open one"),
         arguments.FORCE,
         arguments.JSON,
+        details="Each prompt has the messages before it. Prompts with images are skipped.",
     ),
     "suite export": command(
-        "Write unfinished runs into a batch file for another machine.",
+        "Write unfinished runs into a batch file.",
         lambda args: cli.suite.suite_export(args),
         arg(
             "-o --to FILE",
-            "the batch file; of several engines, one each, with its name",
+            "the batch file, in OpenAI's form; of several engines, one file each, with its name",
             dest="batch",
             required=True,
         ),
@@ -136,131 +157,152 @@ COMMANDS: Mapping[str, Command] = {
         arg("EXPERIMENT", "the id of an experiment, such as e3"),
         arg("FILE", "files of results", dest="files", nargs="+"),
         arguments.JSON,
+        details="The exit code is 1 if a line was not imported.",
     ),
     "vote cast": command(
         "Vote blind on the answers of an experiment.",
         lambda args: cli.suite_results.vote(args),
         arguments.ONE_EXPERIMENT,
+        details="A screen shows two answers at a time, without names and in random order. Failed and identical answers, and "
+        "answers that you have voted on, are skipped.",
     ),
     "vote ratings": command(
         "Rate engines by the votes on their answers.",
         lambda args: cli.suite_results.ratings(args),
         arg("EXPERIMENT", "only votes on this experiment, such as e3", nargs="?"),
         arg("--all", "also count votes that were not blind"),
-        arg("--without-named", "without votes in which an answer names its engine or model"),
+        arg("--without-named", "skip votes in which an answer names its engine or model"),
         arguments.JSON,
+        details="The exit code is 1 if there is no vote to use.",
     ),
     "choose": command(
-        "Measure engines, and say which one to deploy, and how much quality it loses.",
+        "Measure engines, and show which one to deploy.",
         lambda args: cli.choose.choose(args),
         arguments.ENGINES,
         arg(
             "--reference ENGINE",
-            "the engine among these with whose quality the others are compared; by default that with the largest file",
+            "the one of these engines whose quality is wanted; default: the one with the largest file",
         ),
-        arg("--suite FILE", "prompts with assertions; by default those of paragone"),
+        arg("--suite FILE", "prompts with assertions; default: 120 built-in ones"),
         arguments.MARGIN,
         arg(
             "--vram SIZE",
-            "choose an engine for GPUs with this much free memory each, such as 24G, 24GB or 24G,24G; by default for this machine",
+            "choose for GPUs with this much free memory each, such as 24G or 24G,24G; default: for this machine",
         ),
-        arg("--time DURATION", "end by then, such as 30m; by default when all is measured"),
-        arg("--fresh", "measure everything again"),
-        arg("-o --to FILE", "also write a report; the name ends in .html, .md, .csv or .json"),
+        arg("--time DURATION", "end by then, such as 90s, 30m or 2h; default: when all is measured"),
+        arg("--fresh", "measure everything again; by default, results in the history are used"),
+        arg("-o --to FILE", "also write a report: .html, .md, .csv or .json"),
         arg("--force", "replace any file; by default only an unchanged report of the same choice"),
         *arguments.REQUEST,
         arguments.JSON,
+        details="After Ctrl+C, the decision follows from what was measured so far, and the same command continues. The exit code is 1 "
+        "if nothing is decided, and 2 if nothing can be decided: with one engine, or a suite without assertions.",
     ),
     "fidelity": command(
-        "Measure how far engines' distributions are from those of a reference.",
+        "Measure how much quality a quantization loses.",
         lambda args: cli.fidelity.fidelity(args),
         arg("REFERENCE", f"the engine to measure against: {arguments.ENGINE}", dest="engine"),
         arg("CANDIDATE", "an engine to measure, named in the same way", dest="engines", nargs="*"),
+        arg("--kv TYPES", "also measure REFERENCE with these types of its KV cache, such as q8_0,q4_0"),
         arg(
-            "--kv TYPES",
-            "also measure REFERENCE with these types of its KV cache, separated by commas, such as q8_0,q4_0; REFERENCE itself "
-            "then has the default type",
-        ),
-        arg(
-            "--text FILE",
-            "the text to measure on, in UTF-8; by default a short one of paragone",
-            dest="text_file",
+            "--text FILE", "the text to measure on, in UTF-8; default: a short built-in one", dest="text_file"
         ),
         arg(
             "--window N",
-            "size in tokens of the windows of the text; the second half of each window is scored; by default 512",
+            "size of the windows of the text in tokens, of which the second half is scored; default: 512",
             within=(8, arguments.MOST_TOKENS),
             default=512,
         ),
         arg(
             "--max-kld LIMIT",
-            "exit with code 1 if the mean KLD of a candidate is above LIMIT (in nats), or unknown",
+            "exit with code 1 if a candidate's mean KLD (in nats) is above LIMIT, or unknown",
             within=(0.0, 1000.0),
         ),
-        arg("--free-running", "also compare the engines' greedy answers to prompts"),
-        arg("--prompts FILE", "the suite for --free-running; by default that of paragone"),
+        arg("--free-running", "also compare greedy answers to prompts; servers can do this only"),
+        arg("--prompts FILE", "the suite for --free-running; default: the built-in one"),
         arguments.SET,
         arguments.JSON,
+        details="With --kv, no CANDIDATE is needed. After Ctrl+C, or if an engine fails, what was measured so far is printed and marked as "
+        "partial. The figures are saved in the history, for `report` and `fit`.",
     ),
     "bench": command(
-        "Measure the speed of engines: prefill, decode and latency.",
+        "Measure prefill, decode and latency.",
         lambda args: cli.bench.bench(args),
         arguments.ENGINES,
         arg(
             "--prompt-tokens N,N,…",
-            "lengths of the prompt in tokens; by default 512",
+            "lengths of the prompt in tokens; default: 512",
             within=(1, arguments.MOST_TOKENS),
             default=[512],
         ),
         arg(
             "--depth N,N,…",
-            "numbers of tokens in the KV cache before the prompt; by default 0",
+            "numbers of tokens in the KV cache before the prompt; default: 0",
             within=(0, arguments.MOST_TOKENS),
             default=[0],
         ),
+        arg("--tokens N", "tokens to generate; default: 128", within=(1, arguments.MOST_TOKENS), default=128),
         arg(
-            "--tokens N", "tokens to generate; by default 128", within=(1, arguments.MOST_TOKENS), default=128
+            "--repeat N",
+            "runs of each test, or answers for each user; default: 5",
+            within=(1, 1000),
+            default=5,
         ),
-        arg("--repeat N", "runs of each test; by default 5", within=(1, 1000), default=5),
         arg(
             "--users N,N,…",
-            "also measure the throughput with these numbers of users at once",
+            "also measure the throughput with these numbers of concurrent users",
             within=(1, 256),
             default=[],
         ),
         arguments.SET,
         arguments.JSON,
+        details="There is a test for each length at each depth. Engines run one at a time; each finished test is a row on standard error. "
+        "After Ctrl+C, what was measured so far is printed and marked as partial. The exit code is 1 if an engine failed, and 2 if no "
+        "test was possible. The figures are saved in the history.",
     ),
     "fit": command(
-        "Show how much memory an engine would take, whether that fits, and the largest context.",
+        "Show how much memory an engine needs, and whether it fits.",
         lambda args: cli.fit.fit(args),
         arguments.ONE_ENGINE,
-        arg("--ctx N", "with this context window in tokens", within=(1, arguments.MOST_TOKENS)),
-        arg("--vram SIZE", "for GPUs with this much free memory each, such as 24G or 24G,24G"),
+        arg(
+            "--ctx N",
+            "the context window in tokens; default: the engine's own, or 4,096 with --vram",
+            within=(1, arguments.MOST_TOKENS),
+        ),
+        arg(
+            "--vram SIZE",
+            "for GPUs with this much free memory each: 24G (2^30 bytes), 24GB (10^9) or 24G,24G",
+        ),
         arguments.SET,
         arguments.JSON,
+        details="No model is loaded. The largest context that fits, other quantizations of the model on this machine, and their measured "
+        "losses follow. Servers cannot be estimated.",
     ),
     "history list": command(
-        "List the conversations, the newest first, or those that pass all filters.",
+        "List the conversations, pinned ones first, then the newest.",
         lambda args: cli.history.history_list(args),
         *arguments.FOUND,
+        details="Filters: engine:TEXT and model:TEXT in the name, tag:TAG, since:DATE and until:DATE (2026, 2026-10 or 2026-10-31).",
     ),
     "history show": command(
         "Show a conversation.",
         lambda args: cli.history.history_show(args),
         arguments.CONVERSATION,
         arguments.JSON,
+        details="Prints the prompts, and for each its runs: id (such as r45), engine, state, first words, figures.",
     ),
     "history search": command(
-        "Find the prompts, answers and titles with these words.",
+        "Find prompts, answers and titles that have all words.",
         lambda args: cli.history.history_search(args),
         *arguments.FOUND,
+        details="A word also matches inside longer words; case is ignored. Answers of experiments are found too.",
     ),
     "history continue": command(
-        "Let the engine of an answer write on.",
+        "Let the engine of an answer continue it.",
         lambda args: cli.history.history_continue(args),
-        arg("RUN", "an answer, such as r45", dest="answer"),
+        arg("RUN", "an answer that was cut, stopped or interrupted, such as r45", dest="answer"),
         arguments.JSON,
+        details="The whole answer is printed, and saved as a variant of the earlier one.",
     ),
     "history rename": command(
         "Give a conversation another title.",
@@ -290,6 +332,7 @@ COMMANDS: Mapping[str, Command] = {
         arg("ID", "the conversations, such as c7", dest="conversations", nargs="+"),
         arguments.YES,
         arguments.JSON,
+        details="Votes on the answers are kept for `paragone vote ratings`.",
     ),
     "history export": command(
         "Write conversations into a file.",
@@ -298,15 +341,16 @@ COMMANDS: Mapping[str, Command] = {
         arg("--all", "all conversations"),
         arg(
             "-o --to FILE",
-            "the file; its name ends in .jsonl or .json (everything; `paragone history import` reads it) or .md (to read)",
+            "the file: .jsonl or .json (everything; `paragone history import` reads it) or .md (to read)",
             dest="file",
             required=True,
         ),
         arguments.FORCE,
         arguments.JSON,
+        details="Other users of this machine cannot read the file.",
     ),
     "history import": command(
-        "Add the conversations in a file, or the prompt of an experiment's answer.",
+        "Import conversations, or the prompt of an experiment's answer.",
         lambda args: cli.history.history_import(args),
         arg(
             "FILE",
@@ -315,6 +359,8 @@ COMMANDS: Mapping[str, Command] = {
             type=None,
         ),
         arguments.JSON,
+        details="FILE is an export of paragone, or of ChatGPT, Open WebUI, llama-server's web interface, LM Studio, llm or oterm, or "
+        "messages in OpenAI's form. A second import changes nothing. If one conversation cannot be read, none is imported.",
     ),
     "history costs": command(
         "Add up the tokens and the time of all runs.",
@@ -322,19 +368,20 @@ COMMANDS: Mapping[str, Command] = {
         arg("--since TIME", "only runs since 2026-11-01, or of the last days or hours: 7d, 24h"),
         arg(
             "--price PROVIDER:MODEL",
-            "the model of a provider whose prices are shown; may be repeated. By default a small open model and a large one",
+            "the model of a provider whose prices are shown; may be repeated. Default: a small open model and a large one",
             action="append",
         ),
         arguments.JSON,
+        details="Counts the answers in conversations and experiments, variants and judges included. Runs of `ask`, `compare`, `bench` and "
+        "`fidelity` are not saved. Prices need the extra `prices`.",
     ),
     "replay": command(
-        "Repeat recorded runs, and show which answers differ and what has changed since.",
+        "Repeat recorded runs, and show which answers differ.",
         lambda args: cli.recorded.replay(args),
         arg(
             "RUN|EXPERIMENT|FILE",
             "a run (r45, or e3/17 of an experiment), a conversation (c7), an experiment (e3), or a document in JSON "
-            "that `paragone report` wrote; `paragone history` lists conversations and their runs, `paragone suite list` "
-            "experiments, and `paragone suite show` their runs",
+            "that `paragone report` wrote",
             dest="target",
         ),
         arg(
@@ -345,9 +392,11 @@ COMMANDS: Mapping[str, Command] = {
         ),
         arguments.SET,
         arguments.JSON,
+        details="Also shows what has changed since. The exit code is 1 if an answer differs or a run failed. For a file whose name looks like "
+        "an id, write ./e3.",
     ),
     "report": command(
-        "Write an experiment or a conversation into a file, to read or to share.",
+        "Write an experiment or a conversation into a file.",
         lambda args: cli.recorded.report(args),
         arg(
             "ID",
@@ -357,60 +406,79 @@ COMMANDS: Mapping[str, Command] = {
         ),
         arg(
             "-o --to FILE",
-            "the file; its name ends in .html (a page to read), .md (Markdown), .csv (a row for each run) "
+            "the file: .html (a page to read), .md (Markdown), .csv (a row for each run) "
             "or .json (everything, for other programs)",
         ),
         arguments.FORCE,
+        details="HTML and Markdown need the extra `experiments`. If writing fails, an existing file stays as it was.",
     ),
     "engines list": command(
         "List the defined engines, and whether they can be used.",
         lambda args: cli.catalog.list_engines(args),
         arguments.JSON,
+        details="Lists the engines of config.toml and those that were added on the screen. No model is loaded. Each server has 20 seconds to "
+        "answer.",
     ),
     "engines models": command(
-        "List the models in the folders of config.toml and at endpoints.",
+        "List the models on this machine and at servers.",
         lambda args: cli.catalog.list_models(args),
         arguments.ONE_BACKEND,
         arguments.JSON,
+        details="Searches ~/models, the folders under [models] in config.toml, the servers of the defined engines, and the folders of llama.cpp, "
+        "LM Studio and Hugging Face's tools. Ollama on this machine is asked with BACKEND ollama, or with `local_servers = true` under "
+        "[network]. Each line ends with the engine spec that opens the model. The exit code is 1 if a backend or a server cannot list "
+        "its models.",
     ),
     "engines options": command(
         "List the options of a backend's engines.",
         lambda args: cli.catalog.list_options(args),
         arg("BACKEND", "the name of a backend; `paragone doctor` lists the backends"),
         arguments.JSON,
+        details="The options are for config.toml and --set.",
     ),
     "engines pull": command(
         "Download the model of an engine to its server.",
         lambda args: cli.catalog.pull(args),
         arguments.ONE_ENGINE,
+        details="For Ollama, and for LM Studio from 0.4.0 on. Ctrl+C also stops Ollama's download, which can be resumed later; LM Studio "
+        "continues its download.",
     ),
     "config path": command(
         "Print the path of config.toml.", lambda args: cli.machine.config_path(args), arguments.JSON
     ),
     "config check": command(
-        "List the problems in config.toml.", lambda args: cli.machine.config_check(args), arguments.JSON
+        "List the problems in config.toml.",
+        lambda args: cli.machine.config_check(args),
+        arguments.JSON,
+        details="The exit code is 2 if there are problems.",
     ),
     "config init": command(
         "Create a documented sample of config.toml.",
         lambda args: cli.machine.config_path(args, create=True),
         arguments.JSON,
+        details="An existing file is not replaced.",
     ),
     "config completion": command(
-        "Print a script with which bash, zsh or fish complete the command line.",
+        "Print a script for shell completion.",
         lambda args: cli.machine.completion(args, program_parser(COMMON)),
-        arg("SHELL", "the shell whose script is printed", choices=arguments.SHELLS),
+        arg("SHELL", "bash, zsh or fish", choices=arguments.SHELLS),
     ),
     "env list": command(
-        "List the virtual environments of backends.", lambda args: cli.machine.env_list(args), arguments.JSON
+        "List the virtual environments of backends.",
+        lambda args: cli.machine.env_list(args),
+        arguments.JSON,
+        details="An outdated environment was created for an earlier version of paragone; create it again.",
     ),
     "env create": command(
-        "Install a backend's library in an environment of its own, after showing its size.",
+        "Install a backend's library in a virtual environment.",
         lambda args: cli.machine.env_create(args),
         arguments.ENVIRONMENT,
         arg("--cuda VERSION", "for this major version of CUDA; default: the newest possible"),
         arg("--python PATH", "with this interpreter"),
-        arg("--find-links FOLDER", "from the wheels in this folder, without network"),
+        arg("--find-links FOLDER", "from the wheels in this folder, without a network"),
         arguments.YES,
+        details="Shows the size of the download, and asks for confirmation. An existing environment is replaced once the new one is installed. "
+        "Ctrl+C deletes the incomplete environment.",
     ),
     "env check": command(
         "Import the library in an environment.",
@@ -421,21 +489,23 @@ COMMANDS: Mapping[str, Command] = {
         "Delete an environment.", lambda args: cli.machine.env_remove(args), arguments.ENVIRONMENT
     ),
     "doctor": command(
-        "Show what this machine can run, and what is missing for the rest.",
+        "Show what this machine can run, and what is missing.",
         lambda args: cli.machine.doctor(args),
         arguments.ONE_BACKEND,
         arguments.JSON,
+        details="Also shows the servers of the defined engines, broken plugins, problems in config.toml, and whether local engines are kept from "
+        "the network. The exit code is 0; with BACKEND, it is 1 if the backend cannot be used.",
     ),
 }
-"""The commands by name, and those of a group by both names. The empty name opens the screen."""
+"""The commands by name; a group's commands by both names. The empty name opens the screen."""
 
 GROUPS: Mapping[str, str] = {
-    "suite": "Run prompts from a file on several engines, and show the results.",
-    "vote": "Vote blind on the answers of an experiment, and rate engines by the votes.",
-    "history": "List, show, search, export and import conversations, and add up costs.",
-    "engines": "List engines, the models that need no definition, and options; download models.",
-    "config": "Show where config.toml is, check its content, or create a sample; complete command lines.",
-    "env": "Create, list, check or remove virtual environments of backends.",
+    "suite": "Run a file of prompts on engines, and show the results.",
+    "vote": "Vote blind on saved answers, and rate engines by the votes.",
+    "history": "List, search, export and import conversations.",
+    "engines": "List engines, models and options; download models.",
+    "config": "Show, check or create config.toml; complete command lines.",
+    "env": "Manage the virtual environments of backends.",
 }
 """The commands that have subcommands."""
 
@@ -451,8 +521,8 @@ HEADINGS: Mapping[str, Sequence[str]] = {
 EXAMPLES: Mapping[str, str] = {
     "": """
   paragone small llama_cpp:~/models/large.gguf
-  paragone small large --preset brief -s temperature=0
-  paragone ollama:llama3.2@http://gpu-box:11434""",
+  paragone ollama:llama3.2@http://gpu-box:11434 -s temperature=0
+  paragone choose small large""",
     "demo": """
   paragone demo
   paragone demo --offline
@@ -460,7 +530,7 @@ EXAMPLES: Mapping[str, str] = {
     "ask": """
   paragone ask small 'Name three colours.'
   git diff | paragone ask small -p 'Write a commit message for this.'
-  paragone ask ollama:llama3.2 -p 'Summarize this.' --attach notes.txt -s temperature=0""",
+  paragone ask ollama:llama3.2 'Summarize this.' --attach notes.txt""",
     "serve": """
   paragone serve small
   paragone serve small large --port 9000
@@ -512,7 +582,7 @@ EXAMPLES: Mapping[str, str] = {
     "config": """
   paragone config init
   paragone config check
-  paragone config completion bash > ~/.local/share/bash-completion/completions/paragone""",
+  paragone config completion zsh > ~/.zsh/completions/_paragone""",
     "env": """
   paragone env create exllamav3
   paragone env list
@@ -541,7 +611,8 @@ def run(argv: Sequence[str]) -> int:
         known = {it.split(" ")[-1]: it for it in (*COMMANDS, *EXAMPLES) if it}
         engine = "" if name else "".join(args.engines[:1])
         if near := difflib.get_close_matches(engine, known, n=1):
-            error.hint = f"Did you mean `paragone {known[near[0]]}`? {error.hint}".rstrip()
+            error.message = f"There is neither a command nor an engine {engine!r}."
+            error.hint = f"Did you mean `paragone {known[near[0]]}`? `paragone --help` lists the commands."
         raise
 
 
@@ -554,10 +625,12 @@ def parse(argv: Sequence[str]) -> tuple[str, Arguments | None]:
         found = next((word for word in rest if not word.startswith("-")), "")
         if re.fullmatch(r"[ce]\d+", found):
             shows = "history show" if found[0] == "c" else "vote cast" if name == "vote" else "suite show"
-            message = f"{found} is an id, and no subcommand of paragone {name}."
+            message = f"{found} is an id, not a subcommand of paragone {name}."
             raise InputError(message, hint=f"Write: paragone {shows} {found}")
         _parser(name).parse_args(rest)
-    return name, arguments.parse_arguments(_prog(name), (*COMMANDS[name].arguments, *COMMON), rest)
+    return name, arguments.parse_arguments(
+        _prog(name), usage_of(name), (*COMMANDS[name].arguments, *COMMON), rest
+    )
 
 
 _VALUED = [flag for it in (*arguments.REQUEST, *COMMON) if "metavar" in it.settings for flag in it.flags]
@@ -588,23 +661,64 @@ def _prog(name: str) -> str:
 
 def help_of(name: str) -> str:
     """Return the help of a command or a group, or, for an empty name, of the screen with the list of commands."""
+    if not name:
+        return _overview()
     top = name.partition(" ")[0]
-    lines = [f"examples:{EXAMPLES[top]}", ""]
-    if name:
-        lines.append("`paragone --help` shows the options of every command: --config, --offline, --trust.")
-        lines.append(f"Documentation: docs/command-line.md#paragone-{top}, and `man paragone`.")
-        return _parser(name, "\n".join(lines)).format_help()
-    for heading, names in HEADINGS.items():
-        lines += [f"{heading}:", *(f"  {it:10} {summary_of(it)}" for it in names), ""]
-    engine = "To open an engine that has the name of a command: paragone -- ENGINE"
-    lines += [
-        f"See `paragone COMMAND --help`. {engine}",
-        "Documentation: docs/command-line.md, and `man paragone`.",
+    about = f"{summary_of(name)}\n\nExamples:{EXAMPLES[top]}"
+    details = [textwrap.fill(COMMANDS[name].details, _width()), ""] if name in COMMANDS else [""]
+    details += [
+        "`paragone --help` lists the options of every command.",
+        f"Documentation: man paragone, docs/commands.md#paragone-{top}",
     ]
-    usage = "paragone [ENGINE ...] [options]\n       paragone COMMAND ..."
-    parser = _parser(name, "\n".join(lines), usage)
-    arguments.add_arguments(parser.add_argument_group("options of every command"), COMMON)
-    return parser.format_help()
+    return _parser(name, about, "\n".join(details).lstrip("\n")).format_help()
+
+
+def _overview() -> str:
+    rows = {"Start": [("[ENGINE…]", "Open the screen: chat with one engine, or compare several.")]}
+    for heading, names in HEADINGS.items():
+        rows.setdefault(heading, []).extend((it, summary_of(it)) for it in names)
+    lines = [summary_of(""), ""]
+    for heading, listed in rows.items():
+        starts = [heading, *[""] * len(listed)]
+        lines += [f"{start:9} {it:9} {about}" for start, (it, about) in zip(starts, listed, strict=False)]
+    lines += ["", f"Examples, with the engines small and large of config.toml:{EXAMPLES['']}"]
+    foot = [
+        textwrap.fill(COMMANDS[""].details, _width()),
+        "",
+        "`paragone COMMAND --help` explains a command, with examples.",
+        "Documentation: man paragone, docs/commands.md",
+    ]
+    options = [it for it in (*COMMANDS[""].arguments, *COMMON) if it.flags]
+    usage = f"{usage_of('')}\n       paragone COMMAND …"
+    return Parser(
+        "paragone", options, description="\n".join(lines), epilog="\n".join(foot), usage=usage
+    ).format_help()
+
+
+def _width() -> int:
+    """Return the width of help texts, as argparse computes it."""
+    return shutil.get_terminal_size().columns - 2
+
+
+_OCCURRENCES = {None: "{}", "?": "[{}]", "*": "[{}…]", "+": "{}…"}
+"""How often a positional argument may be given, in a usage line."""
+
+
+def usage_of(name: str) -> str:
+    """Return the usage line of a command or a group: its arguments and required options."""
+    if name in GROUPS:
+        return f"{_prog(name)} SUBCOMMAND …"
+    own = COMMANDS[name].arguments
+    words = [
+        _OCCURRENCES[it.settings.get("nargs")].format(it.settings["metavar"]) for it in own if not it.flags
+    ]
+    required = [
+        f"{it.flags[-1]} {it.settings['metavar']}{'…' if 'nargs' in it.settings else ''}"
+        for it in own
+        if it.settings.get("required")
+    ]
+    optional = ["[options]"] if any(it.flags and not it.settings.get("required") for it in own) else []
+    return " ".join([_prog(name), *words, *required, *optional])
 
 
 def summary_of(name: str) -> str:
@@ -613,7 +727,7 @@ def summary_of(name: str) -> str:
 
 
 def names_in(top: str) -> list[str]:
-    """Return the names of a group's commands, or that of a command that has no subcommands."""
+    """Return the names of a group's commands, or the name of a command that has no subcommands."""
     return [name for name in COMMANDS if name.startswith(f"{top} ")] if top in GROUPS else [top]
 
 
@@ -626,12 +740,13 @@ def program_parser(common: Sequence[Argument] = ()) -> Parser:
     parser = Parser("paragone", options, description=summary_of(""))
     added = parser.add_subparsers(metavar="COMMAND", title="commands")
     for top in filter(None, EXAMPLES):
-        _fill(added.add_parser(top, help=summary_of(top), description=summary_of(top)), top, common)
+        shown = added.add_parser(top, help=summary_of(top), description=summary_of(top), usage=usage_of(top))
+        _fill(shown, top, common)
     return parser
 
 
-def _parser(name: str, epilog: str = "", usage: str | None = None) -> Parser:
-    parser = Parser(_prog(name), description=summary_of(name), usage=usage, epilog=epilog)
+def _parser(name: str, about: str = "", epilog: str = "") -> Parser:
+    parser = Parser(_prog(name), description=about, usage=usage_of(name), epilog=epilog, add_help=not about)
     _fill(parser, name)
     return parser
 
@@ -641,7 +756,9 @@ def _fill(parser: Parser, name: str, common: Sequence[Argument] = ()) -> None:
     if name in COMMANDS:
         arguments.add_arguments(parser, (*COMMANDS[name].arguments, *common))
         return
-    added = parser.add_subparsers(metavar="SUBCOMMAND", title="subcommands", required=True)
+    added = parser.add_subparsers(metavar="SUBCOMMAND", title="Subcommands", required=True)
     for it in names_in(name):
         summary = summary_of(it)
-        _fill(added.add_parser(it.split()[1], help=summary, description=summary), it, common)
+        _fill(
+            added.add_parser(it.split()[1], help=summary, description=summary, usage=usage_of(it)), it, common
+        )

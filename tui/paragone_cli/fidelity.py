@@ -1,4 +1,4 @@
-"""`paragone fidelity`: measures how far engines' distributions are from those of a reference."""
+"""`paragone fidelity`: measures how far engines' distributions are from a reference's."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -10,6 +10,7 @@ from paragone.json_values import objects_at, text_at
 from paragone_cli.command_line import event_loop, output, saved
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.next_command import show_next
 from paragone_cli.measurement_progress import FidelityProgress
 from paragone_workbench.blocks import brief_names
 from paragone_workbench.choosing.choice import questions
@@ -59,6 +60,8 @@ LARGEST_TEXT = 2**26
 
 
 def fidelity(args: Arguments) -> int:
+    if args.prompts is not None and not args.free_running:
+        raise InputError("--prompts needs --free-running.", hint="Only free-running engines answer prompts.")
     context = CommandContext(args)
     engines = context.engines([args.engine, *args.engines], args.settings)
     if args.kv is not None:
@@ -74,11 +77,9 @@ def fidelity(args: Arguments) -> int:
         )
     if args.text_file is None:
         text = sample_text()
-        output.note("The text that comes with paragone is short, so the uncertainties are wide. See --text.")
+        output.note("The built-in text is short, so the uncertainties are wide. --text names another.")
     else:
         text = _read(args.text_file)
-    if args.prompts is not None and not args.free_running:
-        raise InputError("--prompts needs --free-running: only free-running engines answer prompts.")
     prompts: Sequence[Sequence[Message]] = ()
     if args.free_running:
         with closing(load_assertions()) as catalog:
@@ -90,6 +91,9 @@ def fidelity(args: Arguments) -> int:
     exceeded = () if args.max_kld is None else fidelity_verdict.above_limit(comparison.fidelity, args.max_kld)
     for message in exceeded:
         output.note(message)
+    texts = (args.engine, *args.engines)
+    if status == 0 and len(set(texts)) > 1:
+        show_next(args, "fidelity", engines=tuple(dict.fromkeys(texts)))
     return status or int(bool(exceeded))
 
 

@@ -9,6 +9,7 @@ from paragone.texts import size_text
 from paragone_cli.command_line import event_loop, formats, output
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.next_command import show_next
 from paragone_cli.command_line.saved import opened_store
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
 from paragone_workbench.machine import MARGIN
@@ -66,11 +67,11 @@ def put_quantizations(
 ) -> None:
     """Print the other quantizations of the model on this machine, their measured losses, and estimates for further ones.
 
-    `models` are the files of all quantizations, that of the engine itself too.
+    `models` are the files of all quantizations, the engine's own included.
     """
     if siblings:
         output.put("\nOther quantizations of this model on this machine, with the same context:\n")
-        rows = (_row(sibling, _spec(definition, sibling.model)) for sibling in siblings)
+        rows = (_row(sibling, formats.for_shell(_spec(definition, sibling.model))) for sibling in siblings)
         output.put_table([("QUANTIZATION", "FILE", "TOTAL", "FITS", "ENGINE"), *rows])
         if not plan.fits_whole:
             output.put()
@@ -85,11 +86,6 @@ def put_quantizations(
             "\nA rough estimate of other quantizations, from their usual bits per weight, with the same context:\n"
         )
         output.put_table([("QUANTIZATION", "WEIGHTS", "TOTAL", "FITS"), *map(_row, rough)])
-    if siblings:
-        reference, *_, candidate = sorted(models, key=lambda model: -(model.size or 0))
-        measured = f"paragone fidelity {_spec(definition, reference)} {_spec(definition, candidate)}"
-        output.put()
-        output.put_line(f"To measure what a quantization loses: {measured}")
 
 
 def _sentences(plan: MemoryPlan, largest: int | None) -> Iterator[str]:
@@ -152,8 +148,8 @@ def _fits(plan: MemoryPlan) -> str:
 
 
 def _spec(definition: EngineDefinition, model: ModelInfo | None) -> str:
-    """Return the spec of an engine with this model and the backend of `definition`, quoted for a shell if necessary."""
-    return formats.for_shell(f"{definition.backend}:{shorten_home(model.model) if model else ''}")
+    """Return the spec of an engine with this model and the backend of `definition`."""
+    return f"{definition.backend}:{shorten_home(model.model) if model else ''}"
 
 
 def fit(args: Arguments) -> int:
@@ -182,6 +178,9 @@ def fit(args: Arguments) -> int:
             rough = await planner.usual_quantizations(plan, without=known)
         models = [] if own is None else [own, *models]
         put_quantizations(definition, models, plan, siblings, rough)
+        ordered = sorted(models, key=lambda model: -(model.size or 0))
+        pair = [_spec(definition, ordered[0]), _spec(definition, ordered[-1])] if siblings else []
+        show_next(args, "fit", engines=pair, engine=args.engine)
 
     event_loop.run(answer())
     return 0

@@ -14,10 +14,13 @@ from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import date, duration, metrics_text
+from paragone_cli.command_line.next_command import show_next
 from paragone_cli.command_line.progress import ProgressLine, StatusLine, Stream, print_answer
 from paragone_cli.command_line.saved import conversation_id, open_store, opened_history, opened_store
 from paragone_workbench.blocks import brief_names
 from paragone_workbench.compare.divergence import answer_json
+from paragone_workbench.config.state import State
+from paragone_workbench.consent import remember_export
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.costs import REFERENCES, Price, cost_notes, costs_json, price_list, usd_text
 from paragone_workbench.engines.registry import Registry
@@ -25,6 +28,7 @@ from paragone_workbench.files import exporting, importing
 from paragone_workbench.ids import parse_id
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session, continue_run
+from paragone_workbench.paths import state_file
 from paragone_workbench.runs.result import Costs
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import SavedConversation
@@ -157,11 +161,11 @@ def history_delete(args: Arguments) -> int:
 
 
 _MANY = 1000
-"""Number of conversations from which on lines tell the progress, if standard error is no terminal."""
+"""Number of conversations from which on lines tell the progress, if standard error is not a terminal."""
 
 
 def show_count(progress: StatusLine, what: str, done: int, total: int) -> None:
-    """Show how many conversations are done; without a total, those of a file are being read."""
+    """Show how many conversations are done; without a total, conversations of a file are being read."""
     if not total and progress.due:
         progress.show(f"{done:,} conversations read")
     elif total and (progress.on or total >= _MANY) and done < total:
@@ -177,6 +181,7 @@ def history_export(args: Arguments) -> int:
         exported = exporting.export_conversations(
             store, args.file, numbers, Registry().find, replaces=args.force, progress=count
         )
+    remember_export(exported.path, State(state_file()))
     for message in exported.left_out:
         output.warn(message)
     data: dict[str, Json] = {
@@ -209,6 +214,7 @@ def history_import(args: Arguments) -> int:
         message = importing.import_text(imported)
     listed: list[Json] = [{"id": f"c{one.number}", "title": one.title, "new": one.is_new} for one in imported]
     output.put_result({"imported": listed}, message, as_json=args.json)
+    show_next(args, "history import", id=f"c{imported[0].number}" if imported else "")
     return 0
 
 
@@ -289,6 +295,7 @@ def history_list(args: Arguments) -> int:
         rows.append((f"c{it.number}", date(it.updated), str(it.prompts), ", ".join(it.engines), title))
     heading = ("ID", "LAST USED", "PROMPTS", "ENGINES", "TITLE")
     output.put_list({"conversations": listed}, rows, nothing, as_json=args.json, heading=heading)
+    show_next(args, "history list", id=f"c{found[0].number}" if found else "")
     return 0
 
 
@@ -320,6 +327,7 @@ def history_show(args: Arguments) -> int:
             output.put_line(f"  r{answer.number}  {result.definition.name}  {_state(saved, answer)}  {words}")
             if result.metrics is not None:
                 output.put(f"      {metrics_text(result.metrics)}")
+    show_next(args, "history show", id=f"c{number}")
     return 0
 
 
@@ -365,4 +373,6 @@ def history_search(args: Arguments) -> int:
         rows.append((hit.id, date(hit.time), by, hit.snippet))
     nothing = "No prompt, no answer and no title has all of these words."
     output.put_list({"hits": listed}, rows, nothing, as_json=args.json, heading=("ID", "TIME", "BY", "TEXT"))
+    first = hits[0].id if hits else ""
+    show_next(args, "history search", **{"answer" if "/" in first else "id": first})
     return 0

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from paragone import EngineError, InputError, Json, Probe, network, texts, wire
 from paragone_cli.command_line import context, event_loop, formats, output
 from paragone_cli.command_line.arguments import Arguments
+from paragone_cli.command_line.next_command import show_next
 from paragone_tui import keys as screen_settings
 from paragone_workbench.config.read import init, load_with_problems
 from paragone_workbench.config.settings import permission_warning, template_problems
@@ -52,6 +53,7 @@ def config_path(args: Arguments, *, create: bool = False) -> int:
         output.put_json({"file": str(path), "exists": path.exists()})
     else:
         output.put_line(str(path))
+        show_next(args, "config init" if create else "config path")
     return 0
 
 
@@ -76,9 +78,12 @@ def config_check(args: Arguments) -> int:
         output.put_line(f"{path}: no problems found.")
     else:
         output.put_line(
-            f"{path} does not exist; the defaults are in force. `paragone config init` creates a sample."
+            f"{path} does not exist; the defaults are active. `paragone config init` creates a sample."
         )
-    return 2 if problems else 0
+    if problems:
+        return 2
+    show_next(args, "config check")
+    return 0
 
 
 NAMED = 20
@@ -97,6 +102,7 @@ def doctor(args: Arguments) -> int:
     diagnosis = event_loop.run(_diagnosed(args, state, registry))
     if args.json:
         output.put_json(_json(diagnosis))
+    show_next(args, "doctor")
     return 0
 
 
@@ -189,7 +195,7 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
     if not diagnosis.problems and diagnosis.config.exists():
         yield f"  ✓ {diagnosis.config}"
     elif not diagnosis.problems:
-        yield f"  {diagnosis.config} does not exist; the defaults are in force"
+        yield f"  {diagnosis.config} does not exist; the defaults are active"
     if diagnosis.permission_warning:
         yield f"  ! {diagnosis.permission_warning}"
 
@@ -246,6 +252,7 @@ def env_check(args: Arguments) -> int:
     with _cancelling():
         environments.check(backend)
     output.put(f"{backend.name}: the environment works")
+    show_next(args, "env check", backend=backend.name)
     return 0
 
 
@@ -278,6 +285,7 @@ def env_create(args: Arguments) -> int:
     with _cancelling():
         environments.create(plan)
     output.put(f"{backend.name}: created; its engines run in it unless they set another `python`")
+    show_next(args, "env create", backend=backend.name)
     return 0
 
 

@@ -49,7 +49,7 @@ def _run(argv: Sequence[str]) -> int:
         found = error
     except MemoryError:
         found = ParagoneError("The memory of this machine, or the limit of this process, is used up.")
-    except Exception as error:  # noqa: BLE001 (the outermost handler: users see a sentence, not a traceback)
+    except Exception as error:  # noqa: BLE001 (the outermost handler: users see a message, not a traceback)
         import traceback
 
         from paragone_workbench.engines.failures import crash_report

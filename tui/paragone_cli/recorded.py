@@ -11,7 +11,10 @@ from paragone.texts import size_text
 from paragone_cli.command_line import INTERRUPTED, event_loop, formats, output, saved
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.next_command import show_next
 from paragone_cli.command_line.progress import StatusLine
+from paragone_workbench.config.state import State
+from paragone_workbench.consent import remember_export
 from paragone_workbench.engines.definitions import expand_home
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import document, replay_engines
@@ -19,7 +22,7 @@ from paragone_workbench.experiments import replay as replays
 from paragone_workbench.experiments.recorded_runs import Recorded, recorded_runs
 from paragone_workbench.files.exporting import write_report
 from paragone_workbench.ids import parse_id
-from paragone_workbench.paths import accessible
+from paragone_workbench.paths import accessible, state_file
 from paragone_workbench.reporting.file import format_of, newest
 from paragone_workbench.store.saving import History
 from paragone_workbench.store.store import Store
@@ -28,7 +31,12 @@ _PROMPT_WIDTH = 40
 
 
 def replay(args: Arguments) -> int:
-    return event_loop.run(_replay(args, CommandContext(args)))
+    status = event_loop.run(_replay(args, CommandContext(args)))
+    found = parse_id(args.target)
+    if status in (0, 1) and found is not None and found.kind in ("c", "e"):
+        kind = "experiment" if found.kind == "e" else "conversation"
+        show_next(args, "replay", **{kind: f"{found.kind}{found.number}"})
+    return status
 
 
 async def _replay(args: Arguments, context: CommandContext) -> int:
@@ -69,7 +77,7 @@ async def _replay(args: Arguments, context: CommandContext) -> int:
             output.put_json(replay.to_json(target, skipped))
         else:
             for number, reason in skipped.items():
-                output.put_line(f"{number}  left out: {reason}")
+                output.put_line(f"{number}  skipped: {reason}")
             for engine in replay.engines:
                 output.put()
                 output.put_line(f"{engine.recorded.name}: weights {engine.weights.sentence}")
@@ -127,6 +135,7 @@ def report(args: Arguments) -> int:
     gc.enable()  # `main` turned it off for the imports
     with saved.opened_store() as store:
         size = write_report(store, args.subject, args.to, Registry().find, replaces=args.force)
+    remember_export(args.to, State(state_file()))
     output.note(f"{args.to} is written ({size_text(size)}).")
     return 0
 

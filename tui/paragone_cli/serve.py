@@ -43,7 +43,7 @@ def serve(args: Arguments) -> int:
         if args.no_key and not is_private(listener):
             raise InputError(
                 f"Without a key, whoever can reach this machine at {address_of(listener)} could use these engines.",
-                hint="Leave out --no-key, or leave out --host, so that this machine alone reaches the server.",
+                hint="Omit --no-key, or omit --host, so that only this machine reaches the server.",
             )
         if not is_private(listener):
             output.warn(

@@ -1,7 +1,6 @@
 """`paragone suite`: runs prompts from a file on several engines. Its actions run, new, export and import."""
 
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from paragone_cli import command_line, measurement_progress, suite_results
 from paragone_cli.command_line import event_loop, formats, output
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.next_command import show_next
 from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.registry import Registry
@@ -62,9 +62,9 @@ def _refuse_problems(path: Path, suite: suites.Suite, *, skip: bool) -> None:
     if not skip:
         raise InputError(
             f"{path.name} has mistakes in {counted(count, 'line')}; nothing was run.",
-            hint="Correct them, or leave out these prompts with --skip-invalid.",
+            hint="Correct them, or skip these prompts with --skip-invalid.",
         )
-    output.note(f"Left out because of mistakes: {count:,}. Prompts that are run: {len(suite.prompts):,}.")
+    output.note(f"Skipped because of mistakes: {count:,}. Prompts that are run: {len(suite.prompts):,}.")
 
 
 def suite_export(args: Arguments) -> int:
@@ -123,9 +123,8 @@ async def _export(
     if args.json:
         output.put_json({"id": f"e{experiment.number}", "files": files})
     if files:
-        output.note(
-            f"Have the requests answered, then import the results: paragone suite import e{experiment.number} RESULTS"
-        )
+        output.note("Have the requests answered, then import the results.")
+        show_next(args, "suite export", id=f"e{experiment.number}")
     return 0
 
 
@@ -133,23 +132,18 @@ def suite_import(args: Arguments) -> int:
     number = command_line.saved.experiment_id(args.experiment)
     registry = CommandContext(args).registry
     with closing(assertions.load_assertions()) as catalog:
-        return event_loop.run(_import(number, args.files, registry, catalog, as_json=args.json))
+        return event_loop.run(_import(args, number, registry, catalog))
 
 
 async def _import(
-    number: int,
-    paths: Sequence[Path],
-    registry: Registry,
-    catalog: assertions.AssertionCatalog,
-    *,
-    as_json: bool,
+    args: Arguments, number: int, registry: Registry, catalog: assertions.AssertionCatalog
 ) -> int:
     async with command_line.saved.opened_history() as history:
         experiment = await history.call(lambda store: store.experiments.get(number))
         await history.call(lambda store: store.experiments.claim(number))
         counts: Counter[str] = Counter()
         with StatusLine() as progress:
-            for path in paths:
+            for path in args.files:
                 async for problem in batches.read_batch(history, experiment, path, registry, catalog, counts):
                     if problem is not None and counts["refused"] <= suites.PROBLEMS_SHOWN:
                         progress.clear()
@@ -158,12 +152,11 @@ async def _import(
                         progress.show(f"{counted(counts.total(), 'line')} read")
         totals = await results.engine_totals(history, experiment)
     left = sum(engine.total - engine.runs for engine in totals)
-    if as_json:
+    if args.json:
         numbers = {name: counts[name] for name in ("answers", "errors", "known", "refused")}
         output.put_json({"id": f"e{number}", **numbers, "left": left})
     else:
         suite_results.put_totals(totals)
-        output.put(f"\nSee more: paragone suite show e{number} · paragone report e{number} --to report.html")
     output.note(
         f"Imported: {counted(counts['answers'], 'answer')}, {counted(counts['errors'], 'failed request')}. "
         f"Known before: {counts['known']:,}. Not imported: {counted(counts['refused'], 'line')}."
@@ -172,6 +165,8 @@ async def _import(
         output.note(
             f"Not finished: {counted(left, 'run')}. `paragone suite export FILE` writes the runs of servers again."
         )
+    else:
+        suite_results.show_next_result(args, "suite import", experiment)
     return 1 if counts["refused"] else 0
 
 
@@ -183,14 +178,15 @@ def suite_new(args: Arguments) -> int:
         lane, head = chosen_lane(lanes, args.lane, number)
         prompts, with_images = write_suite(head, path, number, replaces=args.force)
     if with_images:
-        output.warn(f"{counted(with_images, 'prompt')} with images left out: a suite has no images.")
+        output.warn(f"{counted(with_images, 'prompt')} with images skipped: a suite has no images.")
     if args.lane is None and len(lanes) > 1:
         others = ", ".join(name for name in lanes if name != lane)
         output.note(
-            f"The prompts and the answers before them are those of the lane {lane}. --lane chooses another: {others}."
+            f"The prompts and the answers before them come from the lane {lane}. --lane chooses another: {others}."
         )
-    message = f"{path} has {counted(prompts, 'prompt')}; `paragone suite run {path}` asks them."
+    message = f"{path} has {counted(prompts, 'prompt')}."
     output.put_result({"file": str(path), "prompts": prompts, "lane": lane}, message, as_json=args.json)
+    show_next(args, "suite new", file=str(path), engines=list(lanes))
     return 0
 
 
@@ -245,7 +241,6 @@ async def _run(
             if runner.taken:
                 output.put()
                 output.put(results.known_text(runner.taken, total))
-            output.put(f"\nSee more: paragone suite show {name} · paragone report {name} --to report.html")
         for error in runner.given_up:
             output.print_error(error)
         again = formats.to_continue(fresh=args.fresh)
@@ -260,7 +255,10 @@ async def _run(
             output.note(f"Interrupted after the last run, perhaps before all judges were asked. {again}")
         if interrupts.interrupted:
             return command_line.INTERRUPTED
-        return 0 if all(engine.is_clean for engine in totals) and not runner.given_up else 1
+        is_clean = all(engine.is_clean for engine in totals) and not runner.given_up
+        if not left:
+            suite_results.show_next_result(args, "suite run", experiment, unclean=not is_clean)
+        return int(not is_clean)
 
 
 def _unfinished(store: Store, experiment: Experiment) -> Experiment | None:

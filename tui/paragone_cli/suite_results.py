@@ -11,6 +11,7 @@ from paragone.texts import counted
 from paragone_cli.command_line import event_loop, formats, output
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.next_command import show_next
 from paragone_cli.command_line.saved import experiment_id, opened_history, opened_store
 from paragone_workbench.blocks import brief_names
 from paragone_workbench.choosing.decision import choice_of, evidence_for
@@ -119,7 +120,14 @@ def suite_list(args: Arguments) -> int:
     heading = ("id", "name", "engines", "done", "failed", "begun", "")
     nothing = "There are no experiments; `paragone suite run FILE --engines ENGINE…` begins one."
     output.put_list({"experiments": listed}, rows, nothing, as_json=args.json, heading=heading)
+    show_next(args, "suite list", id=f"e{experiments[0].number}" if experiments else "")
     return 0
+
+
+def show_next_result(args: Arguments, command: str, experiment: Experiment, *, unclean: bool = False) -> None:
+    """Print the command that shows more of an experiment. `unclean` is whether a run or an assertion failed."""
+    name, several = f"e{experiment.number}", len(experiment.engines) > 1
+    show_next(args, command, id=name, compared=name if several else "", unclean=name if unclean else "")
 
 
 def _settings(experiment: Experiment) -> list[str]:
@@ -136,10 +144,13 @@ SHOWN = 20
 
 
 def suite_show(args: Arguments) -> int:
-    return event_loop.run(_show(experiment_id(args.experiment), failed=args.failed, as_json=args.json))
+    number = experiment_id(args.experiment)
+    experiment = event_loop.run(_show(number, failed=args.failed, as_json=args.json))
+    show_next_result(args, "suite show", experiment)
+    return 0
 
 
-async def _show(number: int, *, failed: bool, as_json: bool) -> int:
+async def _show(number: int, *, failed: bool, as_json: bool) -> Experiment:
     async with opened_history() as history:
         experiment = await history.call(lambda store: store.experiments.get(number))
         totals = await results.engine_totals(history, experiment)
@@ -168,7 +179,7 @@ async def _show(number: int, *, failed: bool, as_json: bool) -> int:
                 output.put()
                 put_totals(totals)
                 await _put_prompts(history, experiment, chosen, failed=failed)
-    return 0
+    return experiment
 
 
 async def _put_prompts(
@@ -201,11 +212,9 @@ async def _put_prompts(
             if result.passed is not True:
                 sign = "✗" if result.passed is False else "?"
                 output.put(_cut(f"  {' ' * column}  {sign} {result.type}: {result.reason}", width))
-    if shown:
-        output.put(f"\nWhole answers: --json · paragone report e{experiment.number} --to report.html")
     if more:
         options = " --failed" if failed else ""
-        output.put(f"More: paragone suite show e{experiment.number}{options} | less")
+        output.put(f"\nMore: paragone suite show e{experiment.number}{options} | less")
 
 
 def _name(engine: str, repetition: int, experiment: Experiment) -> str:
@@ -260,6 +269,7 @@ def suite_compare(args: Arguments) -> int:
     output.put_whole_names(brief)
     if unfinished:
         output.put("\n".join(["", *unfinished]))
+    show_next(args, "suite compare", id=f"e{experiments[-1].number}")
     return 0
 
 
@@ -295,6 +305,7 @@ def ratings(args: Arguments) -> int:
         output.put_json(found.to_json())
     else:
         output.put_sections([found.section()])
+    show_next(args, "vote ratings", id=args.experiment or "")
     return 0
 
 
@@ -317,7 +328,10 @@ def vote(args: Arguments) -> int:
     from paragone_tui.screens.vote import VoteApp
 
     app = VoteApp(config=context.config, state=context.state, experiment_id=number)
-    return app.run_until_quit()
+    status = app.run_until_quit()
+    if status == 0:
+        show_next(args, "vote cast", id=f"e{number}")
+    return status
 
 
 def _nothing_to_vote_on(number: int) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import Backend, InputError, Json, Options, ParagoneError
+from paragone.files import reading
 from paragone.json_values import object_at
 from paragone.options import address_option, describe
 from paragone.texts import without_key_words
@@ -23,8 +24,8 @@ from paragone_workbench.paths import accessible, cache_folder
 class ConsentNeeded(InputError):
     def __init__(self, document: Path, actions: Sequence[str], *, hint: str) -> None:
         super().__init__(
-            f"{document} may come from a third party. It would do the following outside its folder: "
-            f"{'; '.join(actions)}. paragone does this only with your consent.",
+            f"{document} needs your consent: a third party may have written it. If you consent, {'; '.join(actions)}. "
+            "Without your consent, paragone does not use the file.",
             hint=hint,
         )
         self.actions = tuple(actions)
@@ -48,7 +49,7 @@ class Consent:
         if not actions or self.trusted:
             return
         digest = self._digest(actions)
-        if digest in self.state.saved.consents:
+        if digest in self.state.saved.consents or self._is_own_export():
             return
         shown = [without_key_words(action) for action in actions]
         if self.ask is not None:
@@ -59,12 +60,34 @@ class Consent:
             return
         raise ConsentNeeded(self.document, shown, hint=hint)
 
+    def _is_own_export(self) -> bool:
+        """Return whether this program wrote the document, and nobody has changed it since."""
+        if not self.state.saved.exports:
+            return False
+        with contextlib.suppress(ParagoneError):
+            return file_digest(self.document) in self.state.saved.exports
+        return False
+
     def _digest(self, actions: Sequence[str]) -> str:
         """Return a SHA-256 of the document's path and the actions, which is saved instead of the actions themselves."""
         import hashlib  # imported here because the import takes milliseconds, and few commands need consent
 
         named = json.dumps([str(self.document.absolute()), *actions])
         return hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def remember_export(path: Path, state: State) -> None:
+    """Remember that this program wrote a file: reading it back needs no consent. If that cannot be saved, the user is asked."""
+    with contextlib.suppress(ParagoneError):
+        state.remember_export(file_digest(path))
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file. Raises InputError."""
+    import hashlib  # see `Consent._digest`
+
+    with reading(path, hint="Name another file.") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 _WORDS = {

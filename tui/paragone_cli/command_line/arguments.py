@@ -117,7 +117,7 @@ def number_within(least: N, most: N) -> Callable[[str], N]:
     )
 
     def read(text: str) -> N:
-        with contextlib.suppress(ValueError):  # the text is no number, or has thousands of digits
+        with contextlib.suppress(ValueError):  # the text is not a number, or has thousands of digits
             if least <= (value := kind(text)) <= most:
                 return value
         raise argparse.ArgumentTypeError(f"{quoted(text)} is not {wanted}")
@@ -157,17 +157,14 @@ def arg(
 
 
 COMMON = (
-    arg("--config FILE", "config file to use instead of the user's config.toml"),
-    arg("--offline", "contact nothing outside this process and its engines' processes"),
-    arg(
-        "--trust",
-        "allow the addresses, files, commands and interpreters that the config file, a suite or a document names",
-    ),
+    arg("--config FILE", "use this config file instead of your config.toml"),
+    arg("--offline", "contact no server and no other machine"),
+    arg("--trust", "consent to what a third-party file names"),
 )
 """The options of every command."""
 
 
-ENGINE = "the name of an engine in config.toml, or an engine spec: BACKEND:MODEL or BACKEND:MODEL@URL"
+ENGINE = "the name of an engine in config.toml, or a spec: BACKEND:MODEL or BACKEND:MODEL@URL"
 MOST_TOKENS = 2**24
 """Largest number of tokens that an option accepts: the largest size of a context window."""
 SHELLS = ("bash", "zsh", "fish")
@@ -178,8 +175,8 @@ def schedule(default: str) -> Argument:
     """Return the option for the order of runs. `default` describes the default in words."""
     return arg(
         "--schedule MODE",
-        "parallel: all engines at once; sequential: one at a time, for comparable speeds; swap: one engine in "
-        f"memory at a time; auto: parallel if all fit in memory, else swap. Default: {default}",
+        "parallel, sequential (one answers at a time), swap (one in memory at a time), or auto (parallel if all fit in "
+        f"memory, else swap); default: {default}",
         choices=MODES,
     )
 
@@ -187,41 +184,42 @@ def schedule(default: str) -> Argument:
 JSON = arg("-j --json", "print JSON")
 SET = arg(
     "-s --set KEY=VALUE",
-    "set an option of each named engine, overriding config.toml; may be repeated",
+    "set an engine option; NAME.KEY=VALUE for one engine",
     dest="settings",
     action="append",
 )
-SYSTEM = arg("--system TEXT", "system prompt instead of config.toml's", type=utf8_text)
+SYSTEM = arg("--system TEXT", "use another system prompt; '' for none", type=utf8_text)
 PRESET = arg(
     "--preset NAME",
-    "system prompt and sampling options of this preset in config.toml; --system and --set override them",
+    "the system prompt and sampling options of this preset",
 )
 REQUEST = (PRESET, SYSTEM, SET)
 PROMPTED = (
     arg(
         "-p --prompt TEXT",
-        "the prompt; if omitted or `-`, standard input. Piped input is appended to a prompt that is given",
+        "the prompt; if omitted or `-`, standard input. Piped text is appended to the prompt",
     ),
     arg(
         "--attach FILE",
-        "send this file with the prompt: a text, a PDF, or an image (PNG, JPEG, WebP or GIF); a pattern in quotes, such "
-        "as '*.py', stands for several files; may be repeated",
+        "send a text, a PDF or an image (PNG, JPEG, WebP, GIF) with the prompt; '*.py' for several; may be repeated",
         dest="attached",
         action="append",
         type=None,
     ),
-    arg("--template NAME", "a template of config.toml, whose `prompt` is the prompt"),
+    arg("--template NAME", "fill in this template of config.toml; its variable `prompt` is the prompt"),
     arg(
         "--var NAME=VALUE",
-        "with --template: the value of a variable; may be repeated",
+        "the value of another variable of the template; may be repeated",
         dest="variables",
         action="append",
         type=utf8_text,
     ),
-    arg("--begin TEXT", "how the answer begins; the engine continues it", default="", type=utf8_text),
+    arg(
+        "--begin TEXT", "the beginning of the answer, which the engine continues", default="", type=utf8_text
+    ),
     arg(
         "--logprobs N",
-        "with --json: each token with its log-probability and those of the N most likely tokens",
+        "with --json: log-probabilities of each token and of the N most likely tokens",
         within=(0, 1000),
     ),
     *REQUEST,
@@ -230,13 +228,19 @@ PROMPTED = (
 ONE_ENGINE = arg("ENGINE", ENGINE)
 ENGINES = arg("ENGINE", ENGINE, dest="engines", nargs="+")
 SUITE = (
-    arg("FILE", "the file with prompts"),
-    arg("--engines ENGINE", ENGINE, nargs="+", action="extend", required=True),
+    arg("FILE", "the file with prompts: .toml, .jsonl or .csv"),
+    arg(
+        "--engines ENGINE",
+        f"the engines, up to the next option: {ENGINE}",
+        nargs="+",
+        action="extend",
+        required=True,
+    ),
     arg("--repeat N", "runs of each prompt; default: 1", within=(1, 1000), default=1),
-    arg("--filter TEXT", "only the prompts that contain this text, or tag:NAME"),
-    arg("--retry-failed", "include failed runs; their old results stay until then"),
+    arg("--filter TEXT", "only the prompts that contain TEXT, or with tag:NAME those with this tag"),
+    arg("--retry-failed", "run failed runs again; the old results stay until then"),
     arg("--fresh", "ask all prompts again, even if earlier experiments asked the same"),
-    arg("--skip-invalid", "leave out prompts with mistakes in the file"),
+    arg("--skip-invalid", "skip prompts with mistakes in the file; otherwise nothing is run"),
     *REQUEST,
     JSON,
 )
@@ -244,16 +248,16 @@ EXPERIMENT = "the id of an experiment, such as e3; without an id, the newest exp
 ONE_EXPERIMENT = arg("EXPERIMENT", EXPERIMENT, nargs="?")
 MARGIN = arg(
     "--margin POINTS",
-    "the largest loss of the pass rate with which an engine is still not worse; by default 3 points",
+    "the largest loss of the pass rate, in points, that does not count as worse; default: 3",
     within=(0.1, 99.0),
     default=3.0,
 )
-FORCE = arg("--force", "replace the file if it exists; without it, no file is replaced")
-YES = arg("--yes", "without confirmation")
+FORCE = arg("--force", "replace the file if it exists")
+YES = arg("--yes", "do not ask for confirmation")
 CONVERSATION = arg("ID", "a conversation, such as c7", dest="conversation")
 FOUND = (
-    arg("WORD", "filters such as tag:work; `history search` also takes words", dest="words", nargs="*"),
-    arg("--limit N", "at most so many; by default 20", within=(1, 1_000_000), default=20),
+    arg("WORD", "filters such as tag:work; `history search` takes words too", dest="words", nargs="*"),
+    arg("--limit N", "the largest number of rows; default: 20", within=(1, 1_000_000), default=20),
     JSON,
 )
 LABELLED = (
@@ -266,11 +270,22 @@ ENVIRONMENT = arg("BACKEND", "the backend of the environment")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def start_section(self, heading: str | None) -> None:
+        """Begin a section, with a capital letter. Without options, all are arguments."""
+        names = {"positional arguments": "Arguments", "options": "Options"}
+        super().start_section(names.get(heading or "", heading))
+
     def _format_action_invocation(self, action: argparse.Action) -> str:
         """Return the flags of an option with its value once: `-s, --set KEY=VALUE`."""
         if not action.option_strings or action.nargs == 0:
             return super()._format_action_invocation(action)
-        return f"{', '.join(action.option_strings)} {self._format_args(action, '')}"
+        return f"{', '.join(action.option_strings)} {action.metavar}{'…' if action.nargs == '+' else ''}"
+
+    def _format_action(self, action: argparse.Action) -> str:
+        """Return the lines of an action; of subcommands, those of each, without a name for all."""
+        if isinstance(action, argparse._SubParsersAction):
+            return "".join(map(self._format_action, action._get_subactions()))
+        return super()._format_action(action)
 
 
 class Parser(argparse.ArgumentParser):
@@ -281,10 +296,18 @@ class Parser(argparse.ArgumentParser):
         add_arguments(self, arguments)
 
     def error(self, message: str) -> NoReturn:
-        """Raise the error, with the nearest choice if the value is none of the choices."""
-        value = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
-        near = _nearest(value[1], value[2].replace("'", "").split(", ")) if value else ""
-        raise InputError(f"{message[:1].upper()}{message[1:]}.", hint=f"{near}See `{self.prog} --help`.")
+        """Raise the error, with the nearest choice if the value is none of the choices, or with what can be written."""
+        see = f"See `{self.prog} --help`."
+        if value := re.search(r"argument (\S+): invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            choices = value[3].replace("'", "").split(", ")
+            near = _nearest(value[2], choices) or f"Choose one of these: {', '.join(choices)}. "
+            what = "subcommand" if value[1] == "SUBCOMMAND" else f"value for {value[1]}"
+            raise InputError(f"{self.prog} has no {what} {value[2]!r}.", hint=f"{near}{see}")
+        if (surplus := message.removeprefix("unrecognized arguments: ")) != message:
+            hint = f"Put a text of several words in quotes. {see}"
+            raise InputError(f"{self.prog} does not expect {quoted(surplus)} here.", hint=hint)
+        write = f"Write: {self.usage}. " if self.usage else ""
+        raise InputError(f"{message[:1].upper()}{message[1:]}.", hint=f"{write}{see}")
 
 
 def add_arguments(parser: argparse._ActionsContainer, arguments: Iterable[Argument]) -> None:
@@ -296,15 +319,17 @@ def wants_help(argv: Sequence[str]) -> bool:
     return any(word in ("-h", "--help") for word in itertools.takewhile(lambda word: word != "--", argv))
 
 
-def parse_arguments(prog: str, arguments: Sequence[Argument], argv: Sequence[str]) -> Arguments:
+def parse_arguments(prog: str, usage: str, arguments: Sequence[Argument], argv: Sequence[str]) -> Arguments:
     """Parse a command line without the names of the program and of the command. Raises InputError.
 
     Options stand anywhere. argparse cannot mix them freely with positional arguments, so each kind has a parser of its own.
     """
     end = argv.index("--") if "--" in argv else len(argv)
-    options = Parser(prog, (it for it in arguments if it.flags), add_help=False)
+    options = Parser(prog, (it for it in arguments if it.flags), add_help=False, usage=usage)
     # a prefix that never occurs: the options have been parsed already
-    words = Parser(prog, (it for it in arguments if not it.flags), add_help=False, prefix_chars="\0")
+    words = Parser(
+        prog, (it for it in arguments if not it.flags), add_help=False, usage=usage, prefix_chars="\0"
+    )
     found, rest = options.parse_known_args(argv[:end], Arguments())
     for word in rest:
         if word.startswith("-") and word != "-" and " " not in word:

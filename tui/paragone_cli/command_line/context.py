@@ -35,10 +35,10 @@ def terminal_consent(document: Path, state: State, *, trusted: bool) -> Consent:
     from paragone_workbench.consent import Consent
 
     def ask(actions: Sequence[str]) -> bool:
-        output.note(f"{document} may come from somebody else. It would do the following beyond its folder:")
+        output.note(f"A third party may have written {document}. If you consent:")
         for action in actions:
             print(output.one_line(f"  {action}"), file=sys.stderr)
-        return output.confirmed("Allow this? A yes is remembered for this file.")
+        return output.confirmed("Do you consent? paragone remembers a yes for this file and these actions.")
 
     return Consent(document=document, state=state, ask=ask if output.at_terminal() else None, trusted=trusted)
 
@@ -57,10 +57,10 @@ def require_consent_to_config(args: Arguments, config: Config, state: State, reg
 
 
 class CommandContext:
-    """The settings in force, the saved state and the backends. Raises InputError if the settings are invalid.
+    """The active settings, the saved state and the backends. Raises InputError if the settings are invalid.
 
-    A config file outside of the user's folder for settings may come from somebody else: the user must allow the
-    programs and addresses in such a file.
+    A third party may have written a config file outside of the user's folder for settings: the user must consent to the programs
+    and addresses in such a file.
 
     Warnings about the state file and about a config file that other users can read are printed if `warns` is true; a
     screen shows the warnings itself. A broken state file is renamed, so that the next command does not find the file.
@@ -85,7 +85,7 @@ class CommandContext:
         return terminal_consent(document, self.state, trusted=self._trusted)
 
     def system(self, args: Arguments) -> str:
-        """Return the system prompt in force: that of `--system`, of the preset, or of the settings.
+        """Return the active system prompt: from `--system`, the preset, or the settings.
 
         Raises InputError if the preset does not exist.
         """

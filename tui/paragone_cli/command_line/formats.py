@@ -57,9 +57,9 @@ def not_asked_text(backends: Sequence[str]) -> str:
 
 
 def to_continue(*, fresh: bool) -> str:
-    """Return the sentence that says which command continues unfinished work.
+    """Return the message that names the command which continues unfinished work.
 
-    `fresh` says that this command has --fresh, which would begin anew.
+    `fresh` is whether this command has --fresh, which would begin anew.
     """
     return f"To continue, run the same command again{', without --fresh' if fresh else ''}."
 

@@ -19,7 +19,7 @@ from paragone_workbench.blocks import Section, Table
 
 
 class OutputError(ParagoneError):
-    """Standard output cannot be written. The sentence is empty if the reader closed the pipe."""
+    """Standard output cannot be written. The message is empty if the reader closed the pipe."""
 
     def __init__(self, error: OSError) -> None:
         closed = isinstance(error, BrokenPipeError)
@@ -95,7 +95,7 @@ def for_output(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a name, path or sentence on one line, with control characters made visible."""
+    """Return a name, path or message on one line, with control characters made visible."""
     return " ".join(visible(text).splitlines())
 
 
@@ -114,7 +114,7 @@ def put_result(data: Json, message: str, *, as_json: bool) -> None:
 def put_list(
     data: Json, rows: Sequence[Sequence[str]], nothing: str, *, as_json: bool, heading: Sequence[str] = ()
 ) -> None:
-    """Print the JSON, or the rows as a table, or the sentence `nothing` if there are no rows."""
+    """Print the JSON, or the rows as a table, or the message `nothing` if there are no rows."""
     if as_json:
         put_json(data)
     elif rows:
@@ -253,6 +253,10 @@ def note(message: str) -> None:
     _print(f"paragone: {one_line(message)}")
 
 
+def hint(text: str) -> None:
+    _print(one_line(text))
+
+
 def _print(text: str) -> None:
     with contextlib.suppress(OSError):  # standard error is closed
         print(text, file=sys.stderr)
@@ -264,8 +268,7 @@ def at_terminal() -> bool:
 
 
 def require_terminal(message: str, hint: str = "") -> None:
-    """Raise InputError with this sentence if a standard stream is not a terminal, or the terminal cannot move its
-    cursor."""
+    """Raise InputError with this message if a standard stream is not a terminal, or the terminal cannot move its cursor."""
     if not all(
         stream is not None and stream.isatty() for stream in (sys.stdin, standard_output(), sys.stderr)
     ):

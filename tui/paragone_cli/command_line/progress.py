@@ -53,7 +53,7 @@ class StatusLine:
         self._step_done = None if percent is None else percent // _STEP * _STEP
 
     def passes_step(self, percent: int) -> bool:
-        """Return whether to print a line: standard error is no terminal, and ten percent more are done."""
+        """Return whether to print a line: standard error is not a terminal, and ten percent more are done."""
         if self.on or self._step_done is None or percent < self._step_done + _STEP:
             return False
         self.count_from(percent)
@@ -210,13 +210,13 @@ async def print_answer(run: Run, stream: Stream | None, progress: ProgressLine) 
     def warn() -> None:
         nonlocal warned
         cautions = warnings_of(run.result)
-        sentences = [caution.sentence for caution in cautions[warned:]]
+        messages = [caution.sentence for caution in cautions[warned:]]
         warned = len(cautions)
         if has_begun:
-            deferred.extend(sentences)
-        elif sentences:
+            deferred.extend(messages)
+        elif messages:
             progress.clear()
-            for message in sentences:
+            for message in messages:
                 output.warn(message)
 
     async for event in run:

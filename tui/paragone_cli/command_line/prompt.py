@@ -17,6 +17,9 @@ LARGEST = 2**24
 """Largest size in bytes of a prompt from standard input."""
 
 
+_WRITE = "Write it after --prompt, or pipe it in."
+
+
 def prompt_spec(args: Arguments, prompt: str | None, context: CommandContext) -> RunSpec:
     """Return the request that the arguments and the prompt describe. Raises InputError."""
     if args.variables and args.template is None:
@@ -49,7 +52,7 @@ def _filled_template(args: Arguments, prompt: str | None, context: CommandContex
     for given in args.variables:
         name, equals, value = given.partition("=")
         if not equals or not name.strip():
-            raise InputError(f"{quoted(given)} is no variable.", hint="Write --var NAME=VALUE.")
+            raise InputError(f"{quoted(given)} is not a variable.", hint="Write --var NAME=VALUE.")
         values[name.strip()] = value
     if TEMPLATE_PROMPT in names_in(template) and TEMPLATE_PROMPT not in values:
         values[TEMPLATE_PROMPT] = _read_prompt(prompt)
@@ -68,14 +71,14 @@ def _read_prompt(given: str | None) -> str:
     line. One trailing newline of standard input is removed. Raises InputError.
     """
     if given is None and at_terminal():
-        raise InputError("There is no prompt.", hint="Write it after --prompt, or pipe it in.")
+        raise InputError("There is no prompt.", hint=_WRITE)
     if given is None or given == "-":
         prompt = _read()
     else:
         piped = "" if at_terminal() else _read()
         prompt = f"{given}\n\n{piped}" if piped.strip() else given
     if not prompt.strip():
-        raise InputError("The prompt is empty.")
+        raise InputError("The prompt is empty.", hint=_WRITE)
     if not is_utf8(prompt):
         raise InputError("The prompt is not UTF-8 text.")
     return prompt

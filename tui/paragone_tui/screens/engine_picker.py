@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from textual.binding import Binding, BindingType
@@ -18,13 +20,15 @@ from paragone_tui.key_order import LIST
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.picker import Picker
 from paragone_workbench.catalog import DEMO_KEY, CatalogEntry, Group, catalog_entries
-from paragone_workbench.engines.definitions import EngineDefinition, from_spec
+from paragone_workbench.engines.definitions import EngineDefinition, expand_home, from_spec
 from paragone_workbench.measure.fit import MemoryPlanner
+from paragone_workbench.paths import accessible
 
 if TYPE_CHECKING:
     from paragone_tui.engine_list import EngineList
 
 _WRITTEN = "written"
+_FOLDER = "folder"
 _MEMORY = "memory"
 """The name of the workers that estimate memory."""
 _PADDING = 2
@@ -47,7 +51,7 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
     """
 
     heading = "Engine"
-    placeholder = "Type to filter, or write an engine: BACKEND:MODEL"
+    placeholder = "Type to filter, or write an engine (BACKEND:MODEL) or a folder"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+x", "remove", "Remove", priority=True),
         Binding("ctrl+s", "ask_servers", "Ask local servers", priority=True),
@@ -65,6 +69,8 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
         self._hidden = {DEMO_KEY} if single else set()
         self._ticked: set[str] = set()
         self._written: EngineDefinition | None = None
+        self._folders: list[Path] = []
+        """The folders that the user wrote, whose models are listed."""
         self._problem = ""
         """Why the engine that the user wrote is invalid; empty if it is valid."""
         self._memory: dict[str, str] = {}
@@ -100,8 +106,10 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
         self.run_worker(self._look(), group=LIST, exclusive=True)
 
     async def _look(self) -> None:
+        config = self._engines.config
+        models = replace(config.models, folders=(*config.models.folders, *map(str, self._folders)))
         searched = catalog_entries(
-            self._engines.config, self._registry, asks_servers=self._engines.asks_servers
+            replace(config, models=models), self._registry, asks_servers=self._engines.asks_servers
         )
         async with contextlib.aclosing(searched) as all_entries:
             async for entries in all_entries:
@@ -112,7 +120,7 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
 
     def fitting(self, text: str) -> Sequence[Option]:
         """Return the engine that the text specifies, if there is one, and the entries that contain all words, by group."""
-        words = text.casefold().split()
+        words, folder = text.casefold().split(), _folder(text)
         options: list[Option] = []
         self._problem = ""
         try:
@@ -121,10 +129,17 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
             self._written, self._problem = None, str(error)
         if self._written is not None:
             options.append(Option(Content.assemble(("Open ", "bold"), visible(text)), id=_WRITTEN))
+        elif folder is not None:
+            self._problem = ""
+            if folder not in self._folders:
+                options.append(
+                    Option(Content.assemble(("Look for models in ", "bold"), visible(text)), id=_FOLDER)
+                )
         width = self.options.scrollable_content_region.width - _PADDING
         group: Group | None = None
         for entry in self._entries.values():
-            if all(word in entry.search_text for word in words):
+            is_there = folder is not None and Path(entry.model).is_relative_to(folder)
+            if is_there or all(word in entry.search_text for word in words):
                 if entry.group is not group:
                     group = entry.group
                     options.append(Option(Content.assemble((group.value, "$primary")), disabled=True))
@@ -144,6 +159,10 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
         entry = self._entries.get(option_id)
         if option_id == _WRITTEN:
             self.dismiss([(self._written, True)])
+        elif option_id == _FOLDER:
+            self._folders += filter(None, [_folder(self.words.value)])
+            self._begin_to_look()
+            self.show()
         elif ticked:
             self.dismiss([(one.definition, one.group is Group.FOUND) for one in ticked])
         elif entry is not None and self.is_offered(option_id):
@@ -192,7 +211,11 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
             count = counted(len(self._ticked), "engine")
             remarks = [f"Enter opens {count} side by side, and saves new ones."]
         else:
-            remarks = [self._progress(), self._advice if any(map(self.is_offered, self._entries)) else ""]
+            own = any(
+                entry.group is not Group.DEMO and self.is_offered(entry.key)
+                for entry in self._entries.values()
+            )
+            remarks = [self._progress(), self._advice if own else ""]
         if entry is not None and not (entry.can_estimate and self.is_offered(entry.key)):
             entry = None
         if entry is not None:
@@ -225,28 +248,41 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
             remarks.append(
                 f"Servers on this machine were not asked for models ({one_line(unasked)}). {_how_to_ask()}"
             )
+        offered = [entry for entry in self._entries.values() if self.is_offered(entry.key)]
         if not self.options.option_count:
-            remarks.insert(0, "No entry matches. Write an engine as BACKEND:MODEL.")
-        elif not any(map(self.is_offered, self._entries)):
-            demo = next((entry for entry in self._entries.values() if entry.has_demo and entry.remedy), None)
-            remarks = [_next_steps(demo), *remarks[: len(self._registry.problems)]]
+            remarks.insert(0, "No entry matches. Write an engine as BACKEND:MODEL, or a folder with models.")
+        elif all(entry.group is Group.DEMO for entry in offered):
+            missing = (entry for entry in self._entries.values() if entry.has_demo and entry.remedy)
+            remarks = [
+                _next_steps(None if offered else next(missing, None)),
+                *remarks[: len(self._registry.problems)],
+            ]
         return "\n".join(remarks)
 
 
 def _next_steps(demo: CatalogEntry | None) -> str:
-    """Return five lines of advice for a user without a usable engine. `demo` is the entry of the demo's backend if that
-    backend is missing."""
-    begin = "paragone demo" if demo is None else f"{demo.name}. {demo.remedy}"
-    asks = "paragone is offline" if GUARD.is_offline else "start it, then ^s asks it for its models"
+    """Return four lines of advice for a user without an engine of their own.
+
+    `demo` is the entry of the demo's backend if that backend is missing.
+    """
+    begin = "the demo above" if demo is None else f"{demo.name}. {demo.remedy}"
+    asks = "" if GUARD.is_offline else "^s asks Ollama on this machine; or "
     return "\n".join(
         [
-            "No engine can be used yet. Each of these adds one:",
-            f"· two small models, for a first try: {one_line(begin)}",
-            "· a GGUF file: put it into ~/models, or write llama_cpp:PATH above",
-            f"· a server on this machine, such as Ollama: {asks}",
-            "· another machine: write ollama:MODEL@http://HOST:PORT, or openai:… above",
+            "No engine of your own is here yet. Begin with one of these:",
+            f"· two small models, to try it: {one_line(begin)}",
+            "· models on this machine: write their folder above, or put them into ~/models",
+            f"· a server: {asks}write ollama:MODEL@http://HOST:PORT above",
         ]
     )
+
+
+def _folder(text: str) -> Path | None:
+    """Return the folder that a text names by its path, unless it contains the home folder, which is too much to search."""
+    if not text.startswith(("/", "~", ".")):
+        return None
+    path = Path(expand_home(text.strip())).absolute()
+    return path if accessible(path) and path.is_dir() and not Path.home().is_relative_to(path) else None
 
 
 def _how_to_ask() -> str:

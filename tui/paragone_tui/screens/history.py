@@ -21,7 +21,6 @@ from paragone_tui.engine_list import EngineList
 from paragone_tui.key_order import ACT, LIST
 from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets import fields, modal, picker
-from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import FileExists
 from paragone_workbench.store.records import Hit, Query, Summary, read_query
 from paragone_workbench.store.saving import History
@@ -34,7 +33,7 @@ class ConsentSheet(modal.Sheet):
 
     BINDINGS: ClassVar[list[BindingType]] = [("y", "allow", "Allow it"), ("n", "dismiss", "Do not")]
     heading = "Third-party file"
-    key_hints = (("y", "import and allow"), ("n", "do not import"), ("j k", "scroll"))
+    key_hints = (("y", "import and consent"), ("n", "do not import"), ("j k", "scroll"))
 
     def __init__(self, document: Path, actions: Sequence[str]) -> None:
         super().__init__()
@@ -43,10 +42,10 @@ class ConsentSheet(modal.Sheet):
         self.is_allowed = False
 
     def parts(self) -> Iterator[RenderableType]:
-        yield f"{one_line(str(self._document))} may come from a third party. It would do the following outside its folder:\n"
+        yield f"{one_line(str(self._document))} may be written by a third party. If you consent, its conversations do this when they are opened:\n"
         for action in self._actions:
             yield f"· {one_line(action)}"
-        yield "\nImport the file, and allow these actions when one of its conversations is opened? A yes is remembered for this file."
+        yield "\nImport the file, and consent? paragone remembers a yes for this file and these actions."
 
     def action_allow(self) -> None:
         self.is_allowed = True
@@ -96,14 +95,20 @@ def when(moment: float) -> str:
     return local_date(moment, "%H:%M" if day == time.strftime("%Y-%m-%d") else "%Y-%m-%d %H:%M")
 
 
-def export_to(file: str, numbers: Sequence[int] | None, registry: Registry, *, replaces: bool) -> str:
+def export_to(file: str, numbers: Sequence[int] | None, engines: EngineList, *, replaces: bool) -> str:
     """Write conversations to a file, and return a message about the file. `numbers` is None for all conversations.
-    Blocks. Raises FileExists for an existing file, unless `replaces` is True, and ParagoneError."""
+
+    Blocks. Raises FileExists for an existing file, unless `replaces` is True, and ParagoneError.
+    """
+    from paragone_workbench.consent import remember_export
     from paragone_workbench.files.exporting import export_conversations
 
     path = Path(file).expanduser().absolute()
     with contextlib.closing(Store.open()) as store:
-        exported = export_conversations(store, path, numbers, registry.find, replaces=replaces)
+        exported = export_conversations(
+            store, path, numbers, engines.session.registry.find, replaces=replaces
+        )
+    remember_export(path, engines.state)
     return " ".join((str(exported), *exported.left_out))
 
 
@@ -278,13 +283,13 @@ class HistoryScreen(picker.Picker[Found | None]):
 
     def _ask_export(self, question: str, name: str, numbers: Sequence[int] | None) -> None:
         """Ask for a file, and write conversations to the file. Replace an existing file if the user enters its path twice."""
-        existing, registry = "", self._engines.session.registry
+        existing = ""
 
         async def write(file: str) -> str:
             nonlocal existing
             replaces, existing = file == existing, ""
             try:
-                return await asyncio.to_thread(export_to, file, numbers, registry, replaces=replaces)
+                return await asyncio.to_thread(export_to, file, numbers, self._engines, replaces=replaces)
             except FileExists as error:
                 existing = file
                 raise InputError("This file exists; enter replaces it.") from error

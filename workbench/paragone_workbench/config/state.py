@@ -1,5 +1,5 @@
-"""The program's saved state: engines and presets saved on the screen, the lanes of the last session, the theme, and
-consents."""
+"""The program's saved state: engines and presets saved on the screen, the lanes of the last session, the theme, consents, and
+digests of exports."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ class Saved:
     """The presets saved on the screen, by name."""
     consents: tuple[str, ...] = ()
     """Digests of the actions that the user has consented to; see `Consent`."""
+    exports: tuple[str, ...] = ()
+    """SHA-256 of the last files that this program wrote, which need no consent when they are read back."""
+
+
+_EXPORTS = 1000
+"""Number of exports that are remembered."""
 
 
 class State:
@@ -76,6 +82,14 @@ class State:
     def remember_consent(self, digest: str) -> None:
         """Save the user's consent to the actions with this digest. Raises ParagoneError."""
         self._change(lambda saved: dataclasses.replace(saved, consents=(*saved.consents, digest)))
+
+    def remember_export(self, digest: str) -> None:
+        """Save that this program wrote a file with this SHA-256. Raises ParagoneError."""
+        self._change(
+            lambda saved: dataclasses.replace(
+                saved, exports=(*(it for it in saved.exports if it != digest), digest)[-_EXPORTS:]
+            )
+        )
 
     def _change(self, change: Callable[[Saved], Saved]) -> None:
         self._read()
@@ -152,6 +166,7 @@ def _load(data: json_values.JsonObject) -> Saved:
     lists = {
         "lanes": json_values.value_at(data, "lanes", "start"),
         "consents": json_values.value_at(data, "consents", "given"),
+        "exports": json_values.value_at(data, "exports", "written"),
     }
     plain = {name: value or [] for name, value in lists.items()} | {
         "theme": json_values.value_at(data, "ui", "theme")
@@ -178,6 +193,7 @@ def _dump(saved: Saved) -> dict[str, object]:
         "lanes": {"start": list(saved.lanes)} if saved.lanes else {},
         "ui": {} if saved.theme is None else {"theme": saved.theme},
         "consents": {"given": list(saved.consents)} if saved.consents else {},
+        "exports": {"written": list(saved.exports)} if saved.exports else {},
     }
     return {name: table for name, table in out.items() if table}
 

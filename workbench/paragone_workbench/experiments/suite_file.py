@@ -241,7 +241,9 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
     ending = path.suffix.lower()
     if ending not in EXAMPLES:
         raise InputError(
-            f"The ending of {path.name} is not a format of suites.",
+            f"{path} is a folder."
+            if path.is_dir()
+            else f"The ending of {path.name} is not a format of suites.",
             hint=f"The name of a suite ends in {', '.join(EXAMPLES)}.",
         )
     largest = toml_file.LARGEST if ending == ".toml" else files.LARGEST

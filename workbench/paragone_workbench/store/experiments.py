@@ -330,7 +330,11 @@ class Experiments:
             "SELECT number, name FROM experiment ORDER BY number DESC LIMIT ?", _SUGGESTED
         )
         found = [*(f"e{number} ({name})" for number, name in rows), *others]
-        return f"The newest are: {visible(', '.join(found))}." if found else "The history has none yet."
+        return (
+            f"The newest are: {visible(', '.join(found))}."
+            if found
+            else "The history has no experiments yet; `paragone suite run FILE --engines ENGINE…` begins one."
+        )
 
     def delete(self, number: int) -> None:
         self._database.run("DELETE FROM experiment WHERE number = ?", number)
