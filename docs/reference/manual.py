@@ -8,7 +8,6 @@ from importlib.metadata import metadata
 from docs.reference.using import SECTIONS
 
 from paragone.texts import DISTRIBUTION
-
 from paragone_cli.command_line.arguments import COMMON, Argument
 from paragone_cli.commands import COMMANDS, EXAMPLES, GROUPS, names_in, usage_of
 

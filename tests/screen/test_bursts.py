@@ -240,7 +240,7 @@ async def begin_anew(screen: Screen) -> None:
 async def run(start, case: Case, sequences: Sequence[str], pause: float | None) -> list[dict[str, object]]:
     """Type sequences in one program, each on a screen that is opened for it. Returns the state after each."""
     engines = [rogue("steady", name, **case.options) for name in ("one", "two")]
-    ends = []
+    ends: list[dict[str, object]] = []
     async with start(*engines, settings=CONFIG, size=(80, 20)) as screen:
         await screen.until(lambda: all(lane.engine.is_open for lane in screen.lanes))
         for text in case.prompts:
