@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import os
 import shutil
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -189,3 +192,30 @@ def test_an_unreadable_data_folder_is_reported(tmp_path, monkeypatch):
     assert list(environments.list_installed({})) == []
     with pytest.raises(ParagoneError, match="cannot be created: File name too long"):
         make(tiny, tmp_path, monkeypatch)
+
+
+def test_a_signal_while_a_program_starts_ends_the_program(tmp_path, monkeypatch):
+    started = []
+
+    class Interrupted(subprocess.Popen):
+        """A program that has started when the signal comes, before its starter knows it."""
+
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            started.append(self)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert signal.SIGTERM in signal.sigpending()
+
+    def cancel(number, frame):
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, cancel)
+    try:
+        monkeypatch.setattr(subprocess, "Popen", Interrupted)
+        with pytest.raises(SystemExit):
+            environments._run(["sleep", "600"], tmp_path)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    (program,) = started
+    assert program.returncode == -signal.SIGKILL
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

@@ -256,7 +256,7 @@ def test_invalid_files_raise_input_errors_that_name_the_file(open_chat, model_pa
 def test_a_folder_is_refused_as_a_model(open_chat, tmp_path):
     with pytest.raises(InputError, match="is a folder") as caught:
         open_chat(tmp_path)
-    assert not caught.value.hint
+    assert caught.value.hint == "Name a .gguf file."
     (tmp_path / "a.gguf").touch()
     with pytest.raises(InputError, match="is a folder") as caught:
         open_chat(tmp_path)

@@ -288,16 +288,20 @@ def _run(command: Sequence[str], folder: Path, **variables: str) -> None:
     """Run a program of an environment. An exception ends it and its child processes. Raises CalledProcessError."""
     path = os.pathsep.join((str(folder / "bin"), os.environ.get("PATH", os.defpath)))
     sys.stderr.flush()
+    # A signal whose handler raises an exception waits until the process can be ended.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP, signal.SIGTERM))
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
         stderr=sys.stderr,
         start_new_session=True,
+        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, mask),
         env={**os.environ, **variables, "PATH": path},
         cwd=folder.parent,  # not the current folder, from which Python would import modules
     )
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         status = process.wait()
     finally:
         if process.poll() is None:
