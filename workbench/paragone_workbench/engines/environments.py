@@ -288,24 +288,43 @@ def _run(command: Sequence[str], folder: Path, **variables: str) -> None:
     """Run a program of an environment. An exception ends it and its child processes. Raises CalledProcessError."""
     path = os.pathsep.join((str(folder / "bin"), os.environ.get("PATH", os.defpath)))
     sys.stderr.flush()
-    # A signal whose handler raises an exception waits until the process can be ended.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP, signal.SIGTERM))
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,
-        stderr=sys.stderr,
-        start_new_session=True,
-        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, mask),
-        env={**os.environ, **variables, "PATH": path},
-        cwd=folder.parent,  # not the current folder, from which Python would import modules
-    )
+    process = None
     try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        with _handlers_called_later():
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr,
+                stderr=sys.stderr,
+                start_new_session=True,
+                env={**os.environ, **variables, "PATH": path},
+                cwd=folder.parent,  # not the current folder, from which Python would import modules
+            )
         status = process.wait()
     finally:
-        if process.poll() is None:
+        if process is not None and process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     if status:
         raise subprocess.CalledProcessError(status, command)
+
+
+@contextlib.contextmanager
+def _handlers_called_later() -> Iterator[None]:
+    """Call the handlers of signals that arrive in the block at the block's end. In the block, an exception of a handler
+    would leave a program that has started and is not yet known."""
+    arrived: list[int] = []
+    handlers = {
+        number: handler
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+        if callable(handler := signal.getsignal(number))
+    }
+    for number in handlers:
+        signal.signal(number, lambda number, _: arrived.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for it in arrived:
+            signal.raise_signal(it)
