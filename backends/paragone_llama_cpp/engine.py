@@ -155,7 +155,7 @@ class LlamaCppEngine(
         prompt = self._prompts.make(request.messages, sampling, text=request.text, ids=request.ids)
         text = answer_text.AnswerText(sampling.stop, inside=prompt.inside)
         sampling = shared_options.with_seed(sampling, request.drawn_seed)
-        with samplers.sampling(sampling, self._model.vocab, text) as pick:
+        with samplers.sampling(sampling, self._model.vocab, prompt.tokens, text) as pick:
             self._share_cores(request.threads)
             yield paragone.RunSettings(
                 seed=sampling.seed,

@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
@@ -202,10 +202,13 @@ Pick: TypeAlias = Callable[[Context], int]
 
 @contextlib.contextmanager
 def sampling(
-    options: llama_cpp_options.LlamaCppSampling, vocab: Vocab, text: answer_text.AnswerText
+    options: llama_cpp_options.LlamaCppSampling,
+    vocab: Vocab,
+    prompt: Sequence[int],
+    text: answer_text.AnswerText,
 ) -> Iterator[Pick]:
     """Yield the function that selects tokens with these options, which must have a seed. `text` is the answer so far.
-    Raises InputError."""
+    The penalties count the prompt's tokens too, as llama-server does. Raises InputError."""
     if options.grammar is not None and options.json_schema is not None:
         raise InputError("Only one of the options 'grammar' and 'json_schema' can be set.")
     with contextlib.ExitStack() as closing:
@@ -213,6 +216,9 @@ def sampling(
         closing.callback(c_api.lib.llama_sampler_free, chain)
         for sampler in _samplers(options, vocab):
             c_api.lib.llama_sampler_chain_add(chain, sampler)
+        if _penalizes(options):
+            for token in prompt:
+                c_api.lib.llama_sampler_accept(chain, token)
         if options.json_schema is not None:
             schema = JsonSchemaConstraint(json_values.read_schema(options.json_schema), vocab)
             yield _constrained(schema, chain, vocab, text)

@@ -75,3 +75,11 @@ async def test_differences_between_four_servers_are_found_and_levelled(engines):
     assert left - {"cached tokens"} <= {"program", "build"}, levelled["parity"]
     assert "program" in left
     assert len({lane["text"] for lane in levelled["lanes"]}) == 1
+
+
+async def test_penalties_count_the_same_tokens_in_process_and_at_a_server(engines):
+    local, served, *_ = engines
+    settings = [*SETTINGS, "repeat_penalty=1.5", "presence_penalty=0.2", "penalty_last_n=8"]
+    found, code = await compare(local, served, settings=settings)
+    assert code == 0
+    assert len({lane["text"] for lane in found["lanes"]}) == 1, found["lanes"]
