@@ -88,17 +88,31 @@ class EqualsOptions(Options):
     ignore_case: bool = option(False, "Whether upper and lower case are the same.")
 
 
-def _comparable(expected: str | None, options: EqualsOptions) -> None:
-    if expected is None and options.value is None:
-        raise lacking("equals", "nothing to compare with", "Give it a 'value', or the prompt an 'expected'.")
+def _comparable(name: str) -> Callable[[str | None, EqualsOptions], None]:
+    def require(expected: str | None, options: EqualsOptions) -> None:
+        if expected is None and options.value is None:
+            raise lacking(name, "nothing to compare with", "Give it a 'value', or the prompt an 'expected'.")
+
+    return require
+
+
+def _compared(answer: Answer, options: EqualsOptions) -> tuple[str, str, str, str]:
+    """Return the text and the wanted text, without white space around them: as written, and as compared."""
+    text = answer.text.strip()
+    wanted = (options.value if options.value is not None else answer.expected or "").strip()
+    return (text, wanted, text.casefold(), wanted.casefold()) if options.ignore_case else (text, wanted) * 2
 
 
 def equals(answer: Answer, options: EqualsOptions) -> Verdict:
-    wanted = (options.value if options.value is not None else answer.expected or "").strip()
-    text = answer.text.strip()
-    passed = text == wanted or (options.ignore_case and text.casefold() == wanted.casefold())
-    relation = "is" if passed else "is not"
+    text, wanted, compared, with_text = _compared(answer, options)
+    relation = "is" if (passed := compared == with_text) else "is not"
     return Verdict(passed=passed, reason=f"The answer {quoted(text)} {relation} {quoted(wanted)}.")
+
+
+def starts_with(answer: Answer, options: EqualsOptions) -> Verdict:
+    text, wanted, compared, with_text = _compared(answer, options)
+    relation = "starts" if (passed := compared.startswith(with_text)) else "does not start"
+    return Verdict(passed=passed, reason=f"The answer {quoted(text)} {relation} with {quoted(wanted)}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,8 +268,7 @@ class JsonSchemaOptions(Options):
     def __post_init__(self) -> None:
         if self.schema is None:
             raise lacking("json_schema", "no 'schema'", "Give it one.")
-        if fault := _schema_fault(json.dumps(self.schema)):
-            raise InputError(f"The schema is not valid: {fault}.", hint="See https://json-schema.org.")
+        _check_schema(self.schema)
 
 
 class JsonSchema(LimitedAssertion[JsonSchemaOptions]):
@@ -273,6 +286,39 @@ class JsonSchema(LimitedAssertion[JsonSchemaOptions]):
         if isinstance(mismatch, str):
             return Verdict(passed=False, reason=f"The answer does not match the schema: {mismatch}.")
         return Verdict(passed=True, reason="The answer matches the schema.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainsJsonOptions(Options):
+    schema: Mapping[str, Json] | None = option(
+        None,
+        "The JSON Schema that the object or list must match, as for `json_schema`; by default, any matches.",
+    )
+
+    def __post_init__(self) -> None:
+        if self.schema is not None:
+            _check_schema(self.schema)
+
+
+class ContainsJson(LimitedAssertion[ContainsJsonOptions]):
+    name = "contains_json"
+    summary = "The answer contains a JSON object or list, anywhere in its text, which matches the schema if one is set."
+    options = ContainsJsonOptions
+
+    async def check(self, answer: Answer, options: ContainsJsonOptions, judge: assertions.Judge) -> Verdict:
+        result = await self.run({"job": "find_json", "schema": options.schema, "text": answer.text})
+        found, fault = result["found"], result["fault"]
+        if not isinstance(found, str):
+            return Verdict(passed=False, reason="The answer contains no JSON object or list.")
+        if isinstance(fault, str):
+            reason = f"The answer contains {quoted(found)}, which does not match the schema: {fault}."
+            return Verdict(passed=False, reason=reason)
+        return Verdict(passed=True, reason=f"The answer contains {quoted(found)}.")
+
+
+def _check_schema(schema: Mapping[str, Json]) -> None:
+    if fault := _schema_fault(json.dumps(schema)):
+        raise InputError(f"The schema is not valid: {fault}.", hint="See https://json-schema.org.")
 
 
 @functools.lru_cache(maxsize=256)  # the same schema usually checks many answers
@@ -305,7 +351,14 @@ def text_assertions() -> list[assertions.AnyAssertion]:
             "The answer is this text, apart from white space around it.",
             EqualsOptions,
             equals,
-            _comparable,
+            _comparable("equals"),
+        ),
+        Check(
+            "starts_with",
+            "The answer starts with this text, apart from white space around both.",
+            EqualsOptions,
+            starts_with,
+            _comparable("starts_with"),
         ),
         Check(
             "contains",
@@ -322,6 +375,7 @@ def text_assertions() -> list[assertions.AnyAssertion]:
             valid_json,
         ),
         JsonSchema(),
+        ContainsJson(),
         Check(
             "number",
             "The last number in the answer is within these bounds, or near the expected number.",

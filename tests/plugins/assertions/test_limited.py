@@ -104,6 +104,23 @@ async def test_json_schema_validates_the_answer(check, answer, fault):
     assert fault in verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("answer", "schema", "fault"),
+    [
+        ('Sure! [see below] {"city": "Paris"} Bye.', SCHEMA, ""),
+        ('{"city": 7} or rather {"city": "Paris"}', SCHEMA, ""),
+        ('It is {"city": 7}.', SCHEMA, "$.city: 7 is not of type 'string'"),
+        ("A list: [1, 2]", None, ""),
+        ("{not json} 7", None, "no JSON object or list"),
+        ("[" * 2_000, None, "no JSON object or list"),
+    ],
+)
+async def test_contains_json_finds_json_anywhere(check, answer, schema, fault):
+    verdict = await check("contains_json", answer, schema=schema)
+    assert verdict.passed == (not fault)
+    assert fault in verdict.reason
+
+
 async def test_the_schema_selects_its_draft(check):
     draft4 = {"$schema": "http://json-schema.org/draft-04/schema#", "maximum": 3, "exclusiveMaximum": True}
     assert not (await check("json_schema", "3", schema=draft4)).passed

@@ -25,6 +25,18 @@ async def test_equals_compares_the_whole_text(check, answer, expected, options, 
     assert (await check("equals", answer, expected=expected, **options)).passed == passed
 
 
+@pytest.mark.parametrize(
+    ("answer", "expected", "options", "passed"),
+    [
+        (" Paris, of course", "Paris", {}, True),
+        ("It is Paris", "Paris", {}, False),
+        ("paris", None, {"value": "Par", "ignore_case": True}, True),
+    ],
+)
+async def test_starts_with_compares_the_beginning(check, answer, expected, options, passed):
+    assert (await check("starts_with", answer, expected=expected, **options)).passed == passed
+
+
 async def test_the_reason_of_equals_quotes_both_texts(check):
     verdict = await check("equals", "Rome\nis it", expected="Paris")
     assert verdict.reason == r"The answer 'Rome\nis it' is not 'Paris'."
@@ -125,6 +137,7 @@ async def test_number_checks_the_bounds(check, answer, expected, options, passed
     ("name", "options", "message"),
     [
         ("equals", {}, "has nothing to"),
+        ("starts_with", {}, "has nothing to"),
         ("contains", {}, "has nothing to"),
         ("contains", {"value": ""}, "cannot be empty"),
         ("length", {}, "has no bound"),
