@@ -48,6 +48,11 @@ FAST := $(EXCLUDED) -q --hypothesis-profile quick \
 NOT_TRACED := --ignore tests/plugins/chat/test_template.py \
   --deselect tests/workbench/test_paths.py::test_importing_the_packages_loads_nothing_heavy \
   --deselect tests/workbench/test_store_history.py::test_importing_the_store_loads_nothing_heavy
+# Before the first run, the process that forks compiles the tests and their libraries. Meanwhile, compile those that it comes
+# to last, on another core.
+COMPILE_LATER_TESTS = test .venv/compiled -nt .venv/dev || { touch .venv/compiled; { \
+  $(BIN)/python -c "import genai_prices, plotext, pypdf, scipy.stats"; \
+  $(BIN)/pytest --collect-only -p no:cacheprovider tests/workbench tests/tui; } >/dev/null 2>&1 & }
 # Let Python cache compiled modules: the tests start thousands of programs, and each would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -67,7 +72,8 @@ demo: .venv/demo ## run paragone with two small models side by side
 
 native: .venv/native ## compile llama.cpp for this machine and use it, which is faster; needs a C++ compiler and some minutes
 
-test: .venv/compiled ## run all tests
+test: .venv/dev ## run all tests
+	@$(COMPILE_LATER_TESTS)
 	$(PYTEST) $(call PARALLEL)
 
 test-native: .venv/dev .venv/native ## run the tests of llama.cpp and of the servers with the build for this machine
@@ -140,7 +146,8 @@ linted: .venv/dev
 typed: .venv/dev
 	$(BIN)/mypy
 
-quick: .venv/compiled
+quick: .venv/dev
+	@$(COMPILE_LATER_TESTS)
 	$(PYTEST) $(call PROCESSES,1 + 2 * $(CORES),$(EXCLUDED)) $(FAST)
 
 format: .venv/dev ## format the code and fix lint errors
@@ -182,13 +189,6 @@ clean: ## remove everything that make and the tests created in this folder
 	@$(UV_PIP) install $(IN_VENV) --no-deps --editable .
 	@rm -f .venv/native
 	@touch .venv/demo $@
-
-# Two processes compile the tests, and what they import; a third, what they import later. Otherwise each process of the
-# first run would compile everything.
-.venv/compiled: .venv/dev
-	@$(BIN)/python -c "import genai_prices, plotext, pypdf, scipy.stats" & \
-	  ls -d tests/*/ | xargs -n 8 -P 2 $(BIN)/pytest --collect-only -qq >/dev/null 2>&1; wait
-	@touch $@
 
 # llama.cpp compiled for this machine, beside the prebuilt one. uv would keep an installed build with AMX.
 .venv/native: requirements/native.txt requirements/build.txt .venv/demo

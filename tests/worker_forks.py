@@ -50,8 +50,6 @@ PRELOADED = (
     "paragone.chat_template",
     "paragone.answer_text",
     "paragone.gguf",
-    "paragone.shared_options",
-    "paragone.requests",
     "paragone.models",
     "paragone.requests",
     "paragone.worker.confinement",

@@ -19,23 +19,12 @@ import pytest
 from tests.packaging.builds import build, content
 from tests.packaging.registry import pack, required, served
 
-
-@pytest.fixture(scope="module")
-def built_wheel(checkout, tmp_path_factory) -> Path:
-    return build(checkout, "wheel", tmp_path_factory.mktemp("wheel"))
-
-
-@pytest.fixture(scope="module")
-def built_sources(checkout, tmp_path_factory) -> Path:
-    return build(checkout, "sdist", tmp_path_factory.mktemp("sdist"))
-
-
 # The wheel contains the complete program and nothing else, and runs after unpacking.
 
 
 @pytest.fixture(scope="module")
-def wheel(built_wheel):
-    with zipfile.ZipFile(built_wheel) as opened:
+def wheel(checkout, tmp_path_factory):
+    with zipfile.ZipFile(build(checkout, "wheel", tmp_path_factory.mktemp("wheel"))) as opened:
         yield opened
 
 
@@ -133,10 +122,10 @@ def test_an_installed_wheel_runs_without_the_checkout(wheel, metadata, packages,
 
 
 @pytest.fixture(scope="module")
-def sources(built_sources, tmp_path_factory) -> Path:
+def sources(checkout, tmp_path_factory) -> Path:
     """The folder of the unpacked source distribution."""
     folder = tmp_path_factory.mktemp("sources")
-    with tarfile.open(built_sources) as archive:
+    with tarfile.open(build(checkout, "sdist", tmp_path_factory.mktemp("sdist"))) as archive:
         # 3.14 extracts with this filter anyway, 3.12 and 3.13 ask for one, and Python before 3.11.4 has none.
         archive.extraction_filter = getattr(tarfile, "data_filter", None)
         archive.extractall(folder)
@@ -166,6 +155,7 @@ def test_the_tests_of_the_source_distribution_run_without_the_checkout(sources):
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     env["PYTHONPATH"] = os.pathsep.join(packages)  # before the checkout, which is installed
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not install"]
+    command += ["--assert", "plain"]  # in the checkout, the same tests explain what fails
     names = ("checkout", "package_page", "requirements", "workflow")
     command += [*(f"tests/packaging/test_{name}.py" for name in names), "tests/docs/test_links.py"]
     run = subprocess.run(command, cwd=sources, env=env, capture_output=True, text=True)
@@ -176,11 +166,9 @@ def test_the_tests_of_the_source_distribution_run_without_the_checkout(sources):
 
 
 @pytest.fixture(scope="module")
-def wheels(built_wheel, built_sources, tmp_path_factory):
-    """The address of an index on loopback that has paragone, and what building and running it requires."""
+def wheels(tmp_path_factory):
+    """The address of an index on loopback that has what building and running paragone requires."""
     folder = tmp_path_factory.mktemp("index")
-    for built in (built_wheel, built_sources):
-        shutil.copy(built, folder)
     for installed in (
         *required("paragone-llm").values(),
         distribution("hatchling"),
@@ -191,48 +179,29 @@ def wheels(built_wheel, built_sources, tmp_path_factory):
         yield address
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory) -> Path:
-    """What uv has downloaded from the index and unpacked."""
-    return tmp_path_factory.mktemp("uv-cache")
-
-
-@pytest.fixture
-def uv(wheels, cache, tmp_path):
-    """A function that runs uv, with empty folders of tools and that index alone, and returns what it printed."""
-    program = shutil.which("uv")
-    if not program:
+def test_uv_installs_the_program(wheels, sources, tmp_path):
+    """In the folder of the sources, as the README shows it. The wheel of a release is the same as the one built here."""
+    uv = shutil.which("uv")
+    if not uv:
         pytest.skip("uv is not on PATH")
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("UV_", "PIP_", "VIRTUAL_ENV"))
     }
-    folders = {f"UV_{name}_DIR": str(tmp_path / name.lower()) for name in ("TOOL", "TOOL_BIN")}
     settings = {
-        "UV_CACHE_DIR": str(cache),
+        **{f"UV_{name}_DIR": str(tmp_path / name.lower()) for name in ("CACHE", "TOOL", "TOOL_BIN")},
         "UV_DEFAULT_INDEX": wheels,
         "UV_NO_CONFIG": "1",
         "UV_PYTHON_DOWNLOADS": "never",
         "HOME": str(tmp_path),
     }
-
-    def run(*arguments, folder=tmp_path):
-        command = [program, *arguments]
-        done = subprocess.run(
-            command, cwd=folder, env={**kept, **folders, **settings}, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
-
-
-@pytest.mark.parametrize("package", [".", "paragone-llm"])
-def test_uv_installs_the_program(uv, sources, tmp_path, package):
-    """In the folder of the sources as the README shows it, and by the name of a release."""
-    uv("tool", "install", package, folder=sources)
+    command = [uv, "tool", "install", "."]
+    done = subprocess.run(command, cwd=sources, env={**kept, **settings}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     program = tmp_path / "tool_bin" / "paragone"
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, env={"HOME": str(tmp_path)})
-    assert said.stdout == f"paragone {version('paragone-llm')}\n"
+    shown = subprocess.run(
+        [program, "--version"], capture_output=True, text=True, env={"HOME": str(tmp_path)}
+    )
+    assert shown.stdout == f"paragone {version('paragone-llm')}\n"
     assert (tmp_path / "tool" / "paragone-llm" / "share" / "man" / "man1" / "paragone.1").is_file()

@@ -35,11 +35,9 @@ def test_ci_runs_on_every_python_that_the_package_names(checkout):
 def test_a_release_has_the_version_of_the_project_as_its_tag(checkout):
     # Other tests use the environment meanwhile: make does not install in it, also if pyproject.toml is newer.
     make = ["make", "--no-print-directory", "--old-file=.venv/dev", f"BIN={Path(sys.executable).parent}"]
-    for tag, status in (("v0.0.0", 2), ("", 2)):
-        command = [*make, "release", f"TAG={tag}"]
-        refused = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
-        assert refused.returncode == status
-        assert f"TAG has to be v{version(DISTRIBUTION)}" in refused.stderr
+    refused = subprocess.run([*make, "release", "TAG=v0.0.0"], cwd=checkout, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert f"TAG has to be v{version(DISTRIBUTION)}" in refused.stderr
 
 
 def test_the_container_is_made_of_files_of_the_repository(checkout):
