@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from paragone import InputError, Json, ParagoneError
+from paragone import InputError, Json, ParagoneError, files
 from paragone.texts import counted
 from paragone_cli import command_line, measurement_progress, suite_results
 from paragone_cli.command_line import event_loop, formats, output
@@ -14,6 +14,7 @@ from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.next_command import show_next
 from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench.config.settings import Mode
+from paragone_workbench.config.toml_file import text_of
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import assertions, batches, results, suite_file
 from paragone_workbench.experiments import suite as suites
@@ -105,7 +106,7 @@ async def _export(
         raise InputError("Two engines would have the same file.", hint="Give them other names.")
     for path in paths:
         check_target(path, args.file, *([] if args.config is None else [args.config]), replaces=args.force)
-    files: list[Json] = []
+    written: list[Json] = []
     async with command_line.saved.opened_history() as history:
         experiment, _ = await suites.find_or_create(history, request, registry)
         taken = await results.take_known_runs(history, experiment, request, registry, catalog)
@@ -124,12 +125,12 @@ async def _export(
                 output.warn(
                     f"A batch has no field for these options of {name}: {', '.join(left_out)}. These options do not apply."
                 )
-            files.append(
+            written.append(
                 {"file": str(path), "engine": name, "requests": requests, "left_out": list(left_out)}
             )
     if args.json:
-        output.put_json({"id": f"e{experiment.number}", "files": files})
-    if files:
+        output.put_json({"id": f"e{experiment.number}", "files": written})
+    if written:
         output.note("Have the requests answered, then import the results.")
         show_next(args, "suite export", id=f"e{experiment.number}")
     return 0
@@ -149,6 +150,8 @@ def suite_import(args: Arguments) -> int:
         with closing(assertions.load_assertions()) as catalog:
             return event_loop.run(_import(args, number, context.registry, catalog))
     importing = _suite_import()
+    if args.template_file is not None:
+        importing.template = text_of(args.template_file, hint="Name a text file.", largest=files.LARGEST_TEXT)
     entries = (entry for path in args.files for entry in entries_in(path, importing))
     return _write(args, entries, importing, tuple(context.config.engines))
 
