@@ -196,19 +196,17 @@ def _write(
     args: Arguments, entries: Iterable[SuiteEntry], importing: SuiteImport, engines: Sequence[str]
 ) -> int:
     """Write a suite, and print what it has and what was skipped. Returns the exit code."""
-    written = write_suite(entries, args.new_suite, replaces=args.force)
-    if importing.refused > suites.PROBLEMS_SHOWN:
-        output.warn(f"and {importing.refused - suites.PROBLEMS_SHOWN:,} more")
+    file = str(args.new_suite)
+    prompts, answers = write_suite(entries, args.new_suite, replaces=args.force)
+    if (more := importing.refused - suites.PROBLEMS_SHOWN) > 0:
+        output.warn(f"and {more:,} more")
     for what, times in importing.skipped.items():
         output.note(f"Skipped: {times:,} {what}.")
-    data: dict[str, Json] = {
-        "file": str(args.new_suite),
-        **written._asdict(),
-        "refused": importing.refused,
-        "skipped": dict(importing.skipped),
-    }
-    output.put_result(data, f"{args.new_suite} has {written}.", as_json=args.json)
-    show_next(args, "suite from-history", file=str(args.new_suite), engines=engines)
+    data: dict[str, Json] = {"file": file, "prompts": prompts, "answers": answers}
+    data |= {"refused": importing.refused, "skipped": dict(importing.skipped)}
+    message = f"{file} has {counted(prompts, 'prompt')}, {answers:,} with a recorded answer."
+    output.put_result(data, message, as_json=args.json)
+    show_next(args, "suite from-history", file=file, engines=engines)
     return int(importing.refused > 0)
 
 

@@ -1,12 +1,11 @@
 """Tests of promptfoo: prompts with variables and assertions, from its configuration in YAML or JSON, and from rows of CSV."""
 
-import csv
 import io
 import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from paragone.json_values import count_at, list_at, number_at, object_at, text_a
 from paragone.texts import install_command
 from paragone_workbench.config.toml_file import text_of
 from paragone_workbench.conversation.variables import fill
-from paragone_workbench.experiments.suite_file import SuiteEntry, entry_of, parse_json
+from paragone_workbench.experiments.suite_file import SuiteEntry, cells, csv_rows, entry_of, parse_json
 from paragone_workbench.files.other_programs import role_of
 
 _HINT = "Name a file of promptfoo."
@@ -64,14 +63,9 @@ def is_configuration(data: Json) -> bool:
 def tests_of(path: Path, data: Json) -> Iterator[Json]:
     """Yield each test of a configuration for each of its prompts. Raises InputError if a file that it names cannot be
     read."""
-    listed = value_at(data, "prompts")
-    texts = [
-        text
-        for it in ([listed] if isinstance(listed, str) else list_at(listed))
-        for text in _prompts(path, it)
-    ]
+    texts = [text for it in _listed(data, "prompts") for text in _prompts(path, it)]
     shared = object_at(data, "defaultTest")
-    for test in _tests(path, value_at(data, "tests")):
+    for test in _tests(path, _listed(data, "tests")):
         given = {**object_at(shared, "vars"), **object_at(test, "vars")}
         several = {name: value if isinstance(value, list) else [value] for name, value in given.items()}
         for values in itertools.product(*several.values()):
@@ -83,6 +77,11 @@ def tests_of(path: Path, data: Json) -> Iterator[Json]:
                     "vars": dict(zip(several, values, strict=True)),
                     "assert": [*list_at(shared, "assert"), *list_at(test, "assert")],
                 }
+
+
+def _listed(data: Json, name: str) -> Sequence[Json]:
+    found = value_at(data, name)
+    return [found] if isinstance(found, str) else list_at(found)
 
 
 def _named(path: Path, name: str) -> Path:
@@ -109,64 +108,48 @@ def _prompts(path: Path, item: Json) -> Iterator[str]:
     yield from filter(None, map(str.strip, re.split(r"^---$", content, flags=re.MULTILINE)))
 
 
-def _tests(path: Path, listed: Json) -> Iterator[Json]:
-    for item in [listed] if isinstance(listed, str) else list_at(listed):
+def _tests(path: Path, listed: Iterable[Json]) -> Iterator[Json]:
+    for item in listed:
         if not isinstance(item, str):
             yield item
-            continue
-        file = _named(path, item)
-        if file.suffix == ".csv":
-            yield from (test_of_row(read()) for _, read in csv_rows(file))
+        elif (file := _named(path, item)).suffix == ".csv":
+            yield from (test_of_row(read()) for _, read in rows_of(file))
         elif file.suffix in (".yaml", ".yml"):
             yield from list_at(read_yaml(file))
         else:
             raise InputError(f"{path} names the tests {item}, which are neither CSV nor YAML.")
 
 
-def csv_rows(path: Path) -> Iterator[tuple[int, partial[Mapping[str, Json]]]]:
+def rows_of(path: Path) -> Iterator[tuple[int, Callable[[], Mapping[str, Json]]]]:
     """Yield the line of each row of a CSV file, and a function that returns its cells by the names of their columns,
     or raises InputError. Raises InputError if the file cannot be read."""
-    csv.field_size_limit(files.LARGEST)  # of the whole process
-    with files.reading(path, hint=_HINT) as file:
-        rows = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), strict=True)
-        header: Sequence[str] = []
-        while True:
-            line = rows.line_num + 1
-            try:
-                row = next(rows)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                row = [str(error)]  # one cell, which does not fit the header
-            except UnicodeDecodeError as error:
-                raise InputError(f"{path} is not UTF-8 text.", hint="Save it as UTF-8.") from error
-            if row and not header:
-                header = row
-            elif row:
-                yield line, partial(_cells, header, row)
+    header: Sequence[str] = []
+    with files.reading(path, hint=_HINT) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+        try:
+            for line, row in csv_rows(text):
+                if header:
+                    yield line, partial(cells, header, row)
+                elif isinstance(row, list):
+                    header = row
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path} is not UTF-8 text.", hint="Save it as UTF-8.") from error
 
 
-def _cells(header: Sequence[str], row: Sequence[str]) -> Mapping[str, Json]:
-    if len(row) != len(header):
-        raise InputError(f"The row has {len(row)} cells and the header {len(header)}.")
-    return dict(zip(header, row, strict=True))
-
-
-def test_of_row(row: Mapping[str, Json]) -> Json:
+def test_of_row(row: Mapping[str, Json]) -> dict[str, Json]:
     """Return the test that the cells of a row describe. Columns whose names begin with two underscores have a meaning
     for promptfoo, the others are variables."""
-    cells = {name: text_at(row, name).strip() for name in row if name.startswith("__")}
+    own = {name: text_at(row, name).strip() for name in row if name.startswith("__")}
     metadata: dict[str, Json] = {}
-    for name, cell in cells.items():
-        if name.startswith("__metadata:"):
-            key = name.removeprefix("__metadata:")
-            metadata[key.removesuffix("[]")] = (
-                [it.replace("\\,", ",") for it in re.split(r"(?<!\\),", cell)] if key.endswith("[]") else cell
-            )
+    for name, cell in own.items():
+        kind, _, key = name.partition(":")
+        if kind == "__metadata" and key.endswith("[]"):
+            metadata[key[:-2]] = [it.replace("\\,", ",") for it in re.split(r"(?<!\\),", cell)]
+        elif kind == "__metadata":
+            metadata[key] = cell
     return {
-        "vars": {name: value for name, value in row.items() if name not in cells},
-        "assert": [_of_cell(cell) for name, cell in cells.items() if cell and name.startswith("__expected")],
-        "options": {"prefix": cells.get("__prefix", ""), "suffix": cells.get("__suffix", "")},
+        "vars": {name: value for name, value in row.items() if name not in own},
+        "assert": [_of_cell(cell) for name, cell in own.items() if cell and name.startswith("__expected")],
+        "options": {"prefix": own.get("__prefix", ""), "suffix": own.get("__suffix", "")},
         "metadata": metadata,
     }
 
@@ -209,12 +192,8 @@ def _message(written: Json, values: Mapping[str, Json]) -> Message:
 
 def tags_of(metadata: Mapping[str, Json]) -> list[str]:
     """Return a tag `name:value` for each short text of metadata, so that results can be shown by subject or difficulty."""
-    found = (
-        (name, it)
-        for name, value in metadata.items()
-        for it in (value if isinstance(value, list) else [value])
-    )
-    return [f"{name}:{it}" for name, it in found if isinstance(it, str) and 0 < len(it) <= 40]
+    texts = ((name, it) for name in metadata for it in _listed(metadata, name))
+    return [f"{name}:{it}" for name, it in texts if isinstance(it, str) and 0 < len(it) <= 40]
 
 
 def _assertion(given: Json, values: Mapping[str, Json]) -> dict[str, object]:

@@ -4,7 +4,6 @@ turn of a conversation becomes a prompt with the recorded past before it, and wi
 from __future__ import annotations
 
 import codecs
-import contextlib
 import itertools
 import re
 from collections import Counter
@@ -13,13 +12,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
 from paragone import InputError, Json, Message, files
 from paragone.json_values import JsonObject, list_at, object_at, text_at, texts_at, value_at
-from paragone.texts import counted
 from paragone_workbench.engines.definitions import BackendLookup, suggest
 from paragone_workbench.experiments.document import read_json
 from paragone_workbench.experiments.suite_file import SuiteEntry, entry_of, parse_json
@@ -89,7 +87,11 @@ def turns(
     end, why = _end(messages)
     for position, message in enumerate(messages[:end]):
         following = messages[position + 1] if position + 1 < len(messages) else None
-        if message.role == "user" and position >= first and (following is None or following.role != "user"):
+        if (
+            message.role == "user"
+            and position >= first
+            and (following is None or following.role == "assistant")
+        ):
             answer = None if following is None else following.text
             yield entry_of(messages[: position + 1], answer=answer, conversation=conversation)
     if left := sum(message.role == "user" for message in messages[max(end, first) :]):
@@ -99,7 +101,7 @@ def turns(
 def _end(messages: Sequence[Message]) -> tuple[int, str]:
     """Return how many messages a suite can have, and why it cannot have more."""
     for position, message in enumerate(messages):
-        if message.images:
+        if message.images or (message.role == "user" and not message.text):
             return position, "from an image on"
         if message.role == "assistant" and not message.text:
             return max(position - 1, 0), "from a call of a tool on"
@@ -165,12 +167,14 @@ def _samples(item: Json, importing: SuiteImport) -> Iterator[SuiteEntry]:
 
 
 def _rows(item: Json, importing: SuiteImport) -> Iterator[SuiteEntry]:
-    """Read a test of promptfoo, or a row of data for the template. A prompt in the item is used before the template."""
-    prompt = text_at(item, "prompt") or importing.template
-    if not prompt or not object_at(item):
+    """Read a test of promptfoo, or a row of data for the template."""
+    if "vars" in (test := object_at(item)):
+        yield promptfoo.entry_of_test(test, importing.skipped)
         return
-    test = item if "vars" in object_at(item) else promptfoo.test_of_row(object_at(item))
-    entry = promptfoo.entry_of_test({**object_at(test), "prompt": prompt}, importing.skipped)
+    if not importing.template or not test:
+        return
+    row = {**promptfoo.test_of_row(test), "prompt": importing.template}
+    entry = promptfoo.entry_of_test(row, importing.skipped)
     expected = value_at(item, "expected")
     entry.expected = expected if isinstance(expected, str | int | float) and expected != "" else None
     yield entry
@@ -182,35 +186,46 @@ _READERS: tuple[Reader, ...] = (_server_calls, _samples, _conversations, _rows)
 
 def entries_in(path: Path, importing: SuiteImport) -> Iterator[SuiteEntry]:
     """Yield the prompts in a file. Raises InputError if the file cannot be read."""
+    with files.reading(path, hint=f"The file can have {FORMATS}.") as file:
+        is_database = file.read(len(databases.SQLITE)) == databases.SQLITE
+    if is_database:
+        for chat in databases.database_chats(path):
+            yield from turns(_shown(chat), chat.id, importing)
+        return
+    readers = (_rows,) if importing.template else _READERS
+    for place, item in items_in(path, importing):
+        before = importing.skipped.total()
+        try:
+            for reader in readers:
+                entries = [*reader(item, importing)]
+                yield from entries
+                if entries or importing.skipped.total() > before:
+                    break
+            else:
+                importing.refuse(f"{place}: This is not {FORMATS}.")
+        except InputError as error:
+            importing.refuse(f"{place}: {error}")
+
+
+def items_in(path: Path, importing: SuiteImport) -> Iterator[tuple[str, Json]]:
+    """Yield the rows of CSV, lines of JSON, tests of promptfoo, or elements of a list in a file, each with its place such
+    as `chat.jsonl:3`. Refuse those that cannot be read. Raises InputError if the file cannot be read."""
     hint, ending = f"The file can have {FORMATS}.", path.suffix.lower()
-    items: Iterable[_Item]
     with files.reading(path, hint=hint) as file:
-        first = file.readline(files.LARGEST)
-        if first.startswith(b"SQLite format 3\0"):
-            for chat in databases.database_chats(path):
-                yield from turns(_shown(chat), chat.id, importing)
-            return
+        first = file.readline(files.LARGEST).rstrip()
+        file.seek(0)
+        items: Iterable[_Item]
         if ending in (".yaml", ".yml"):
             items = [(path.name, partial(value_at, promptfoo.read_yaml(path)))]
         elif ending == ".csv":
-            items = ((f"{path.name}:{line}", read) for line, read in promptfoo.csv_rows(path))
-        elif ending == ".json" and not _is_json(first):
+            items = ((f"{path.name}:{line}", read) for line, read in promptfoo.rows_of(path))
+        elif ending == ".json" and not first.endswith((b"}", b"]")):
             items = [(path.name, partial(value_at, read_json(path, hint=hint)))]
         else:
-            file.seek(0)
             items = _lines(path, file, importing)
-        readers = (_rows,) if importing.template else _READERS
         for place, read in items:
             try:
-                for part_place, part in _parts(path, place, read()):
-                    before = importing.skipped.total()
-                    for reader in readers:
-                        entries = [*reader(part, importing)]
-                        yield from entries
-                        if entries or importing.skipped.total() > before:
-                            break
-                    else:
-                        importing.refuse(f"{part_place}: This is not {FORMATS}.")
+                yield from _parts(path, place, read())
             except InputError as error:
                 importing.refuse(f"{place}: {error}")
 
@@ -264,13 +279,6 @@ def _parsed(text: bytes) -> Json:
         raise InputError("The line is not UTF-8 text.") from error
 
 
-def _is_json(text: bytes) -> bool:
-    with contextlib.suppress(InputError):
-        _parsed(text)
-        return True
-    return False
-
-
 # Suites
 
 
@@ -299,34 +307,18 @@ def history_entries(
             yield entry
 
 
-class Written(NamedTuple):
-    """What was written into a suite file."""
-
-    prompts: int
-    answers: int
-    """Number of prompts with a recorded answer."""
-    conversations: int
-
-    def __str__(self) -> str:
-        of = f" of {counted(self.conversations, 'conversation')}" if self.conversations else ""
-        return f"{counted(self.prompts, 'prompt')}{of}, {self.answers:,} with a recorded answer"
-
-
-def write_suite(entries: Iterable[SuiteEntry], path: Path, *, replaces: bool) -> Written:
-    """Write entries as lines of JSON. Raises InputError if there are none, or the file may not be replaced, and
-    ParagoneError."""
+def write_suite(entries: Iterable[SuiteEntry], path: Path, *, replaces: bool) -> tuple[int, int]:
+    """Write entries as lines of JSON. Return the number of prompts, and of prompts with a recorded answer. Raises
+    InputError if there are none, or the file may not be replaced, and ParagoneError."""
     if path.suffix.lower() != ".jsonl":
         raise InputError(f"The name of the suite {path} must end in .jsonl.")
     check_target(path, replaces=replaces)
-    prompts = answers = conversations = 0
-    last: str | None = None
+    prompts = answers = 0
     with replacing(path) as file:
         for entry in entries:
             file.write(msgspec.json.encode(entry).decode() + "\n")
             prompts += 1
             answers += entry.answer is not None
-            conversations += entry.conversation not in (None, last)
-            last = entry.conversation
         if not prompts:
             raise InputError("There is no prompt for a suite.", hint=f"A suite can be made of {FORMATS}.")
-    return Written(prompts, answers, conversations)
+    return prompts, answers
