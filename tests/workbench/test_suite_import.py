@@ -321,4 +321,4 @@ def test_rows_of_data_fill_the_template(imported):
     assert entries == [{"prompt": "1+1? Only the number.", "expected": 2}]
     assert "data.jsonl:2: {{ question }} has no value" in importing.messages[0]
     _, importing = imported("tests.csv", ROWS)
-    assert "--template FILE" in importing.messages[0]
+    assert importing.messages[0] == "tests.csv:2: This has no known form."

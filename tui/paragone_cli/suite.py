@@ -1,7 +1,7 @@
 """`paragone suite`: runs prompts from a file on several engines. Its actions run, import, from-history and export."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -149,20 +149,25 @@ def suite_import(args: Arguments) -> int:
             )
         with closing(assertions.load_assertions()) as catalog:
             return event_loop.run(_import(args, number, context.registry, catalog))
-    importing = _suite_import()
+    template = ""
     if args.template_file is not None:
-        importing.template = text_of(args.template_file, hint="Name a text file.", largest=files.LARGEST_TEXT)
-    entries = (entry for path in args.files for entry in entries_in(path, importing))
-    return _write(args, entries, importing, tuple(context.config.engines))
+        template = text_of(args.template_file, hint="Name a text file.", largest=files.LARGEST_TEXT).strip()
+    return _write(
+        args,
+        lambda importing: (entry for path in args.files for entry in entries_in(path, importing)),
+        tuple(context.config.engines),
+        template,
+    )
 
 
 def suite_from_history(args: Arguments) -> int:
-    registry, importing = CommandContext(args).registry, _suite_import()
+    find = CommandContext(args).registry.find
     with command_line.saved.opened_store() as store:
         numbers = sorted(_conversations(store, args.words))
-        entries = history_entries(store, numbers, args.lane, registry.find, importing)
         engines = store.summaries(numbers)[numbers[0]].engines
-        return _write(args, entries, importing, engines)
+        return _write(
+            args, lambda importing: history_entries(store, numbers, args.lane, find, importing), engines
+        )
 
 
 def _conversations(store: Store, words: Sequence[str]) -> Iterable[int]:
@@ -183,28 +188,37 @@ def _conversations(store: Store, words: Sequence[str]) -> Iterable[int]:
     return found
 
 
-def _suite_import() -> SuiteImport:
-    def report(message: str) -> None:
-        if importing.refused <= suites.PROBLEMS_SHOWN:
-            output.warn(message)
-
-    importing = SuiteImport(report)
-    return importing
-
-
 def _write(
-    args: Arguments, entries: Iterable[SuiteEntry], importing: SuiteImport, engines: Sequence[str]
+    args: Arguments,
+    entries: Callable[[SuiteImport], Iterable[SuiteEntry]],
+    engines: Sequence[str],
+    template: str = "",
 ) -> int:
     """Write a suite, and print what it has and what was skipped. Returns the exit code."""
     file = str(args.new_suite)
-    prompts, answers = write_suite(entries, args.new_suite, replaces=args.force)
+    with StatusLine() as progress:
+
+        def report(message: str) -> None:
+            if importing.refused <= suites.PROBLEMS_SHOWN:
+                progress.clear()
+                output.warn(message)
+
+        def followed() -> Iterator[SuiteEntry]:
+            for count, entry in enumerate(entries(importing), start=1):
+                yield entry
+                if progress.due:
+                    progress.show(f"{counted(count, 'prompt')} written")
+
+        importing = SuiteImport(report, template)
+        prompts, answers = write_suite(followed(), args.new_suite, replaces=args.force)
     if (more := importing.refused - suites.PROBLEMS_SHOWN) > 0:
         output.warn(f"and {more:,} more")
     for what, times in importing.skipped.items():
-        output.note(f"Skipped: {times:,} {what}.")
+        output.note(f"Skipped: {what} ({times:,}).")
     data: dict[str, Json] = {"file": file, "prompts": prompts, "answers": answers}
     data |= {"refused": importing.refused, "skipped": dict(importing.skipped)}
-    message = f"{file} has {counted(prompts, 'prompt')}, {answers:,} with a recorded answer."
+    recorded = f", {answers:,} of them with a recorded answer" if answers else ""
+    message = f"{file} has {counted(prompts, 'prompt')}{recorded}."
     output.put_result(data, message, as_json=args.json)
     show_next(args, "suite from-history", file=file, engines=engines)
     return int(importing.refused > 0)

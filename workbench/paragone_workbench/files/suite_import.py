@@ -29,10 +29,10 @@ from paragone_workbench.runs.context import messages_for
 from paragone_workbench.store import Store
 
 FORMATS = (
-    "a conversation, a request with its response, a sample with `input`, or a test of promptfoo; for other data, name the "
-    "prompt with --template FILE"
+    "conversations, requests with responses, samples with `input`, or tests of promptfoo, and with --template FILE of any "
+    "rows of data"
 )
-"""The forms that can be imported, for use in messages."""
+"""What can be imported, for use in messages."""
 
 _Item: TypeAlias = "tuple[str, Callable[[], Json]]"
 """The place of an item in a file, such as `chat.jsonl:3`, and a function that reads the item, or raises InputError."""
@@ -202,7 +202,7 @@ def entries_in(path: Path, importing: SuiteImport) -> Iterator[SuiteEntry]:
                 if entries or importing.skipped.total() > before:
                     break
             else:
-                importing.refuse(f"{place}: This is not {FORMATS}.")
+                importing.refuse(f"{place}: This has no known form.")
         except InputError as error:
             importing.refuse(f"{place}: {error}")
 
@@ -320,5 +320,5 @@ def write_suite(entries: Iterable[SuiteEntry], path: Path, *, replaces: bool) ->
             prompts += 1
             answers += entry.answer is not None
         if not prompts:
-            raise InputError("There is no prompt for a suite.", hint=f"A suite can be made of {FORMATS}.")
+            raise InputError("There is no prompt for a suite.", hint=f"A suite is made of {FORMATS}.")
     return prompts, answers
