@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import tracemalloc
 
 import msgspec
 import pytest
@@ -168,6 +169,37 @@ def test_turns_after_calls_of_tools_and_images_are_skipped_and_counted(imported)
     assert entries == TURNS[:1] * 2
     assert importing.skipped == {"turns from a call of a tool on": 3, "turns from an image on": 2}
     assert not importing.messages
+
+
+def test_a_request_without_a_response_is_a_prompt_without_an_answer(imported):
+    failed = {"messages": TALK[:4], "response": None, "status": "failure", "error_str": "Timeout"}
+    batch = {
+        "custom_id": "1",
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"messages": TALK[:2]},
+    }
+    entries, _ = imported("log.jsonl", [failed, batch])
+    assert entries == [
+        {"system": "Be brief.", "messages": TALK[1:4]},
+        {"system": "Be brief.", "prompt": "Hi"},
+    ]
+
+
+def test_memory_does_not_grow_with_the_number_of_lines(tmp_path):
+    def peak(lines):
+        (tmp_path / "chat.jsonl").write_text((json.dumps({"messages": TALK}) + "\n") * lines)
+        tracemalloc.start()
+        try:
+            write_suite(
+                entries_in(tmp_path / "chat.jsonl", Importing()), tmp_path / "suite.jsonl", replaces=True
+            )
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(10)  # imports modules
+    assert peak(2000) < 2 * peak(20)
 
 
 def test_a_bad_line_is_named_with_its_number_and_skipped(imported):

@@ -227,11 +227,11 @@ def _values(header: Sequence[str], row: Sequence[str] | csv.Error) -> dict[str, 
     values: dict[str, Json] = {}
     variables: dict[str, Json] = {}
     for name, cell in cells(header, row).items():
-        if name not in KEYS:
+        if name not in KEYS or name == "answer":  # the answer of questions in a table
             variables[name] = cell
-        elif not cell.strip():
+        if name not in KEYS or not cell.strip():
             continue
-        elif name in _JSON_COLUMNS:
+        if name in _JSON_COLUMNS:
             try:
                 values[name] = parse_json(cell)
             except InputError as error:

@@ -83,7 +83,8 @@ def turns(
     messages: Sequence[Message], conversation: str, importing: SuiteImport, first: int = 0
 ) -> Iterator[SuiteEntry]:
     """Yield an entry for each turn of the user from the message `first` on, with the recorded messages before it and the
-    recorded answer. Skip the turns from an image or a call of a tool on, because a suite has neither."""
+    recorded answer. Skip the turns from an image or a call of a tool on, because a suite has neither, and after two answers
+    in a row, which may be around the result of a call."""
     end, why = _end(messages)
     for position, message in enumerate(messages[:end]):
         following = messages[position + 1] if position + 1 < len(messages) else None
@@ -106,18 +107,17 @@ def _end(messages: Sequence[Message]) -> tuple[int, str]:
         if message.role == "assistant" and not message.text:
             return max(position - 1, 0), "from a call of a tool on"
         if message.role == "assistant" and position and messages[position - 1].role == "assistant":
-            return position, "after a call of a tool"
+            return position, "after two answers in a row"
     return len(messages), ""
 
 
 def _server_calls(item: Json, importing: SuiteImport) -> Iterator[SuiteEntry]:
     """Read the bodies of a request and its response, as LiteLLM (`StandardLoggingPayload`) and proxies log them. Earlier
     turns are in requests of their own, so only the last one counts."""
-    request = _body(item, "request", "request_body", "body") or object_at(item)
-    choice = next(iter(list_at(_body(item, "response", "response_body"), "choices")), None)
-    if not (message := value_at(choice, "message")):
-        return
-    for chat in other_programs.openai_chats({"messages": [*list_at(request, "messages"), message]}):
+    own = object_at(item)
+    request = _body(item, "request", "request_body", "body") or (own if "response" in own else {})
+    answers = [value_at(it, "message") for it in list_at(_body(item, "response", "response_body"), "choices")]
+    for chat in other_programs.openai_chats({"messages": [*list_at(request, "messages"), *answers[:1]]}):
         messages = _shown(chat)
         begin = [it.text for it in itertools.takewhile(lambda it: it.role != "assistant", messages)]
         last = max((at for at, it in enumerate(messages) if it.role == "user"), default=0)
@@ -308,13 +308,14 @@ def history_entries(
 
 
 def write_suite(entries: Iterable[SuiteEntry], path: Path, *, replaces: bool) -> tuple[int, int]:
-    """Write entries as lines of JSON. Return the number of prompts, and of prompts with a recorded answer. Raises
-    InputError if there are none, or the file may not be replaced, and ParagoneError."""
+    """Write entries as lines of JSON into a file that only the user can read. Return the number of prompts, and of
+    prompts with a recorded answer. Raises InputError if there are none, or the file may not be replaced, and
+    ParagoneError."""
     if path.suffix.lower() != ".jsonl":
         raise InputError(f"The name of the suite {path} must end in .jsonl.")
     check_target(path, replaces=replaces)
     prompts = answers = 0
-    with replacing(path) as file:
+    with replacing(path, mode=0o600) as file:
         for entry in entries:
             file.write(msgspec.json.encode(entry).decode() + "\n")
             prompts += 1
