@@ -310,7 +310,7 @@ def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversa
             "conversation": f"c{number}",
         },
     ]
-    assert "No conversation fits these filters." in said(paragone(*command, "tag:none"))
+    assert "No conversation of the history fits." in said(paragone(*command, "tag:none"))
     experiment = written(run_experiment, [STEADY, dataclasses.replace(STEADY, name="two")], ["One.", "Two."])
     done = paragone("history", "import", f"e{experiment}/2", "--json")
     (opened,) = data("history", done)["imported"]

@@ -15,7 +15,7 @@ from paragone_workbench.files.suite_import import SuiteImport, entries_in, write
 
 class Importing(SuiteImport):
     def __init__(self, template=""):
-        self.messages = []
+        self.messages: list[str] = []
         super().__init__(self.messages.append, template)
 
 
@@ -335,7 +335,7 @@ def test_a_configuration_of_promptfoo_is_prompts_times_tests(imported, tmp_path)
     }
     assert not importing.messages
     _, outside = imported("promptfooconfig.yaml", "prompts: [file:///etc/hosts]\ntests: []\n")
-    assert "outside of its folder" in outside.messages[0]
+    assert "It must be in the same folder" in outside.messages[0]
 
 
 def test_rows_of_data_fill_the_template(imported):

@@ -24,7 +24,6 @@ from paragone_workbench.files.suite_import import SuiteImport, entries_in, histo
 from paragone_workbench.ids import parse_id
 from paragone_workbench.paths import check_target
 from paragone_workbench.store import Experiment, Store
-from paragone_workbench.store.records import read_query
 
 _MOST = 1_000_000
 """Largest number of conversations of the history in a suite."""
@@ -171,19 +170,14 @@ def suite_from_history(args: Arguments) -> int:
 
 
 def _conversations(store: Store, words: Sequence[str]) -> Iterable[int]:
-    """Return the numbers of the conversations that these ids name, or that match these filters. Raises InputError."""
+    """Return the numbers of the conversations that these ids name, or that a search finds. Raises InputError."""
     if words and all(parse_id(word) for word in words):
         return {command_line.saved.conversation_id(word) for word in words}
-    text = " ".join(words)
-    query = read_query(text)
-    if query.words:
-        hits = store.search(text, _MOST, one_each=True)
-        found = [it.conversation for it in hits if it.conversation is not None]
-    else:
-        found = [it.number for it in store.conversations(_MOST, query=query)]
+    hits = store.search(" ".join(words), _MOST, one_each=True)
+    found = [it.conversation for it in hits if it.conversation is not None] if words else store.numbers()
     if not found:
         raise InputError(
-            "No conversation fits these filters." if words else "The history has no conversations yet."
+            "No conversation of the history fits." if words else "The history has no conversations."
         )
     return found
 

@@ -84,40 +84,35 @@ def _listed(data: Json, name: str) -> Sequence[Json]:
     return [found] if isinstance(found, str) else list_at(found)
 
 
-def _named(path: Path, name: str) -> Path:
-    """Return the file that a configuration names. Raises InputError for a file outside of the configuration's folder."""
+def _named(path: Path, name: str, *endings: str) -> Path:
+    """Return the file that a configuration names. Raises InputError for a file of another kind, or outside of the
+    configuration's folder."""
     found = (path.parent / name.removeprefix("file://")).resolve()
-    if not found.is_relative_to(path.parent.resolve()):
+    if found.suffix not in endings or not found.is_relative_to(path.parent.resolve()):
         raise InputError(
-            f"{path} names {found}, which is outside of its folder.", hint="Copy the file there."
+            f"{path} names {name}, which is not imported.",
+            hint=f"It must be in the same folder, and its name must end in {' or '.join(endings)}.",
         )
     return found
 
 
 def _prompts(path: Path, item: Json) -> Iterator[str]:
     text = item if isinstance(item, str) else text_at(item, "raw") or text_at(item, "id")
-    if not text.startswith("file://"):
+    if text.startswith("file://"):
+        text = text_of(_named(path, text, ".txt", ".md", ".json"), hint=_HINT, largest=files.LARGEST_TEXT)
+        yield from filter(None, map(str.strip, re.split(r"^---$", text, flags=re.MULTILINE)))
+    else:
         yield text
-        return
-    file = _named(path, text)
-    if file.suffix not in (".txt", ".md", ".json"):
-        raise InputError(
-            f"{path} names the prompts {text}, which are not a text.", hint="Write them into a .txt file."
-        )
-    content = text_of(file, hint=_HINT, largest=files.LARGEST_TEXT)
-    yield from filter(None, map(str.strip, re.split(r"^---$", content, flags=re.MULTILINE)))
 
 
 def _tests(path: Path, listed: Iterable[Json]) -> Iterator[Json]:
     for item in listed:
         if not isinstance(item, str):
             yield item
-        elif (file := _named(path, item)).suffix == ".csv":
+        elif (file := _named(path, item, ".csv", ".yaml", ".yml")).suffix == ".csv":
             yield from (test_of_row(read()) for _, read in rows_of(file))
-        elif file.suffix in (".yaml", ".yml"):
-            yield from list_at(read_yaml(file))
         else:
-            raise InputError(f"{path} names the tests {item}, which are neither CSV nor YAML.")
+            yield from list_at(read_yaml(file))
 
 
 def rows_of(path: Path) -> Iterator[tuple[int, Callable[[], Mapping[str, Json]]]]:

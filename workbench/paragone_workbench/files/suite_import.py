@@ -260,16 +260,13 @@ def _lines(path: Path, file: BufferedReader, importing: SuiteImport) -> Iterator
         is_log = is_log or (number == 1 and text[:1] not in (b"{", b"["))
         if match := _LOGGED.search(text):
             if match[1] == b"response" and request:
-                yield f"{path.name}:{number}", partial(_call, request, match[2])
+                call = b'{"request": %b, "response": %b}' % (request, match[2])
+                yield f"{path.name}:{number}", partial(_parsed, call)
             request = match[2] if match[1] == b"request" else b""
         elif is_log and text[:1] not in (b"{", b"["):
             importing.skipped["lines that are not JSON"] += 1
         elif text:
             yield f"{path.name}:{number}", partial(_parsed, text)
-
-
-def _call(request: bytes, response: bytes) -> Json:
-    return {"request": _parsed(request), "response": _parsed(response)}
 
 
 def _parsed(text: bytes) -> Json:
