@@ -305,7 +305,7 @@ ROWS = (
 
 def test_a_configuration_of_promptfoo_is_prompts_times_tests(imported, tmp_path):
     (tmp_path / "prompts.txt").write_text("Rephrase: {{body}}\n---\nIn French: {{ body | upper }}\n")
-    (tmp_path / "tests.csv").write_text(ROWS)
+    (tmp_path / "tests.csv").write_text(f"{ROWS}Broken,row\n")
     entries, importing = imported("promptfooconfig.yaml", PROMPTFOO)
     latency = {"type": "latency", "max_total_s": 5.0}
     assert [it["prompt"] for it in entries[:9]] == [
@@ -333,7 +333,7 @@ def test_a_configuration_of_promptfoo_is_prompts_times_tests(imported, tmp_path)
         "assertions of the type unknown": 6,
         "assertions of the type llm-rubric": 3,
     }
-    assert not importing.messages
+    assert [it[:33] for it in importing.messages] == ["tests.csv:4: The row has 2 cells "]
     _, outside = imported("promptfooconfig.yaml", "prompts: [file:///etc/hosts]\ntests: []\n")
     assert "It must be in the same folder" in outside.messages[0]
 

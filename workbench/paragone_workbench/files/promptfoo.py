@@ -60,12 +60,12 @@ def is_configuration(data: Json) -> bool:
     return bool(value_at(data, "prompts")) and ("tests" in object_at(data) or "providers" in object_at(data))
 
 
-def tests_of(path: Path, data: Json) -> Iterator[Json]:
-    """Yield each test of a configuration for each of its prompts. Raises InputError if a file that it names cannot be
-    read."""
+def tests_of(path: Path, data: Json, refuse: Callable[[str], object]) -> Iterator[Json]:
+    """Yield each test of a configuration for each of its prompts. `refuse` gets a message for each malformed row of the
+    CSV files that it names. Raises InputError if such a file cannot be read."""
     texts = [text for it in _listed(data, "prompts") for text in _prompts(path, it)]
     shared = object_at(data, "defaultTest")
-    for test in _tests(path, _listed(data, "tests")):
+    for test in _tests(path, _listed(data, "tests"), refuse):
         given = {**object_at(shared, "vars"), **object_at(test, "vars")}
         several = {name: value if isinstance(value, list) else [value] for name, value in given.items()}
         for values in itertools.product(*several.values()):
@@ -105,12 +105,16 @@ def _prompts(path: Path, item: Json) -> Iterator[str]:
         yield text
 
 
-def _tests(path: Path, listed: Iterable[Json]) -> Iterator[Json]:
+def _tests(path: Path, listed: Iterable[Json], refuse: Callable[[str], object]) -> Iterator[Json]:
     for item in listed:
         if not isinstance(item, str):
             yield item
         elif (file := _named(path, item, ".csv", ".yaml", ".yml")).suffix == ".csv":
-            yield from (test_of_row(read()) for _, read in rows_of(file))
+            for line, read in rows_of(file):
+                try:
+                    yield test_of_row(read())
+                except InputError as error:
+                    refuse(f"{file.name}:{line}: {error}")
         else:
             yield from list_at(read_yaml(file))
 
@@ -200,15 +204,16 @@ def _assertion(given: Json, values: Mapping[str, Json]) -> dict[str, object]:
     text = (
         fill(value.strip(), values) if isinstance(value, str) else "" if value is None else json.dumps(value)
     )
+    case: dict[str, object] = {"ignore_case": True} if name.startswith("icontains") else {}
     found: dict[str, object] = {}
     match name:
         case "equals":
             found = {"type": "equals", "value": text}
         case "contains" | "icontains" if text:
-            found = {"type": "contains", "value": text, "ignore_case": name == "icontains"}
+            found = {"type": "contains", "value": text, **case}
         case "contains-all" | "contains-any" | "icontains-all" | "icontains-any" if texts:
             wanted = [fill(str(it).strip(), values) for it in texts]
-            found = {"type": "contains", "value": wanted, "match": name[-3:], "ignore_case": name[0] == "i"}
+            found = {"type": "contains", "value": wanted, "match": name[-3:], **case}
         case "regex":
             found = {"type": "regex", "pattern": text}
         case "starts-with" if text:

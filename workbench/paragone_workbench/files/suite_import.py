@@ -225,15 +225,15 @@ def items_in(path: Path, importing: SuiteImport) -> Iterator[tuple[str, Json]]:
             items = _lines(path, file, importing)
         for place, read in items:
             try:
-                yield from _parts(path, place, read())
+                yield from _parts(path, place, read(), importing)
             except InputError as error:
                 importing.refuse(f"{place}: {error}")
 
 
-def _parts(path: Path, place: str, item: Json) -> Iterator[tuple[str, Json]]:
+def _parts(path: Path, place: str, item: Json, importing: SuiteImport) -> Iterator[tuple[str, Json]]:
     """Yield the parts of an item: the tests of promptfoo's configuration, or the elements of a list."""
     if promptfoo.is_configuration(item):
-        for number, test in enumerate(promptfoo.tests_of(path, item), start=1):
+        for number, test in enumerate(promptfoo.tests_of(path, item, importing.refuse), start=1):
             yield f"{place}, test {number}", test
     elif isinstance(item, list) and not all(text_at(part, "role") for part in item):
         for number, part in enumerate(item, start=1):
