@@ -1,4 +1,4 @@
-"""Reads suites from files: JSONL, CSV and TOML."""
+"""Reads suites from files: JSONL, CSV and TOML. And the entries of which a suite file consists, for those that write one."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ from paragone_workbench.experiments.assertions import AssertionCatalog
 from paragone_workbench.experiments.suite import AssertionSpec, Problem, Suite, SuitePrompt, problem_text
 
 
-class _Message(Struct, forbid_unknown_fields=True):
+class _EntryMessage(Struct, forbid_unknown_fields=True):
     role: Role
     content: str
 
@@ -33,19 +33,21 @@ class _Assertion(Struct):
     negated: bool = field(name="not", default=False)
 
 
-class _Record(Struct, forbid_unknown_fields=True, kw_only=True):
+class SuiteEntry(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """The entry of one prompt. A null counts as missing."""
 
-    prompt: str | None = None
-    messages: list[_Message] | None = None
     system: str | None = None
+    prompt: str | None = None
+    messages: list[_EntryMessage] | None = None
+    answer: str | None = None
+    conversation: str | None = None
     expected: str | int | float | None = None
     tags: list[str] | None = None
     variables: dict[str, object] | None = None
     assertions: list[dict[str, object]] | None = None
 
 
-KEYS = _Record.__struct_fields__
+KEYS = SuiteEntry.__struct_fields__
 
 
 class _File(Struct, forbid_unknown_fields=True):
@@ -70,7 +72,7 @@ def _prompt(
 ) -> SuitePrompt:
     """Return the prompt of a record; `system` and `shared` are for all prompts of the file. Raises InputError for the
     first mistake, and ParagoneError for a faulty assertion."""
-    record = data.read(_Record, given, whole="A prompt")
+    record = data.read(SuiteEntry, given, whole="A prompt")
     messages = _messages(record)
     if any(message.role == "system" for message in messages):
         if record.system is not None:
@@ -97,10 +99,12 @@ def _prompt(
         tags=tuple(record.tags or ()),
         variables=variables,
         assertions=assertions,
+        answer=record.answer,
+        conversation=record.conversation or "",
     )
 
 
-def _messages(record: _Record) -> list[Message]:
+def _messages(record: SuiteEntry) -> list[Message]:
     """Return the messages before variables are filled in. Raises InputError."""
     if record.messages is None:
         if not (record.prompt or "").strip():
@@ -111,6 +115,18 @@ def _messages(record: _Record) -> list[Message]:
     if not any(message.role == "user" for message in record.messages):
         raise InputError("'messages' needs a message with the role 'user'.")
     return [Message(role=message.role, text=message.content) for message in record.messages]
+
+
+def entry_of(messages: Sequence[Message], *, answer: str | None = None, conversation: str = "") -> SuiteEntry:
+    """Return the entry of a prompt: a `prompt`, or `messages` if there are messages before the prompt."""
+    entry = SuiteEntry(answer=answer, conversation=conversation or None)
+    if messages[0].role == "system":
+        entry.system, messages = messages[0].text, messages[1:]
+    if len(messages) == 1:
+        entry.prompt = messages[0].text
+    else:
+        entry.messages = [_EntryMessage(role=it.role, content=it.text) for it in messages]
+    return entry
 
 
 def assertion_spec(item: object) -> AssertionSpec:
@@ -142,9 +158,18 @@ _JSON_COLUMNS = ("messages", "variables", "assertions")
 def csv_records(path: Path, text: str) -> Iterator[Record]:
     """Yield the records of a text, except empty rows, each with the line where it begins. Raises InputError if the
     header is wrong."""
-    csv.field_size_limit(files.LARGEST)  # of the whole process
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
+    for line, row in csv_rows(io.StringIO(text, newline="")):
+        if header:
+            yield line, partial(_values, header, row)
+        elif isinstance(row, list):
+            header = _header(path, line, row)
+
+
+def csv_rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | csv.Error]]:
+    """Yield the rows of CSV that are not empty, each with the line where it begins; for a malformed row, the error."""
+    csv.field_size_limit(files.LARGEST)  # of the whole process
+    rows = csv.reader(lines, strict=True)
     row: list[str] | csv.Error | None = []
     while row is not None:
         line = rows.line_num + 1
@@ -152,10 +177,20 @@ def csv_records(path: Path, text: str) -> Iterator[Record]:
             row = next(rows, None)
         except csv.Error as error:
             row = error
-        if isinstance(row, csv.Error) or (header and row and any(map(str.strip, row))):
-            yield line, partial(_values, header, row)
-        elif row and any(map(str.strip, row)):
-            header = _header(path, line, row)
+        if isinstance(row, csv.Error) or (row and any(map(str.strip, row))):
+            yield line, row
+
+
+def cells(header: Sequence[str], row: Sequence[str] | csv.Error) -> dict[str, str]:
+    """Return the cells of a row by the names of their columns. Raises InputError for a malformed row."""
+    if isinstance(row, csv.Error):
+        raise InputError(f"The row is not valid CSV: {row}.")
+    if len(row) != len(header):
+        raise InputError(
+            f"The row has {len(row)} cells and the header {len(header)}. "
+            "Put text with commas, quotation marks or line breaks in quotation marks."
+        )
+    return dict(zip(header, row, strict=True))
 
 
 _CHECK = re.compile(
@@ -189,21 +224,14 @@ def _header(path: Path, line: int, row: Sequence[str]) -> list[str]:
 
 def _values(header: Sequence[str], row: Sequence[str] | csv.Error) -> dict[str, Json]:
     """Return the values of a row. An empty cell of a known column gives no value. Raises InputError for a malformed row."""
-    if isinstance(row, csv.Error):
-        raise InputError(f"The row is not valid CSV: {row}.")
-    if len(row) != len(header):
-        raise InputError(
-            f"The row has {len(row)} cells and the header {len(header)}. "
-            "Put text with commas, quotation marks or line breaks in quotation marks."
-        )
     values: dict[str, Json] = {}
     variables: dict[str, Json] = {}
-    for name, cell in zip(header, row, strict=True):
-        if name not in KEYS:
+    for name, cell in cells(header, row).items():
+        if name not in KEYS or name == "answer":  # the answer of questions in a table
             variables[name] = cell
-        elif not cell.strip():
+        if name not in KEYS or not cell.strip():
             continue
-        elif name in _JSON_COLUMNS:
+        if name in _JSON_COLUMNS:
             try:
                 values[name] = parse_json(cell)
             except InputError as error:
