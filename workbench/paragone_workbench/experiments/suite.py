@@ -43,6 +43,10 @@ class SuitePrompt:
     tags: tuple[str, ...] = ()
     variables: Mapping[str, Json] = field(default_factory=dict)
     assertions: tuple[AssertionSpec, ...] = ()
+    answer: str | None = None
+    """The recorded answer to the last message. No assertion checks it."""
+    conversation: str = ""
+    """The conversation that the prompt is a turn of; empty for a prompt on its own."""
 
     @property
     def text(self) -> str:

@@ -79,21 +79,39 @@ DECADES = range(-6, 2)
 _PER_DECADE = 6
 
 
-def stacked(windows: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    return np.stack(windows) if windows else np.empty((0, 0))
+Units: TypeAlias = "Iterable[NDArray[Any]]"
+"""The values of the positions of each unit of uncertainty: of each window of a text, or of each conversation."""
 
 
-def mean(values: NDArray[Any]) -> Estimate | None:
+def flat(units: Units) -> NDArray[Any]:
+    return np.concatenate([np.empty(0), *units])
+
+
+def unit_means(units: Units) -> Values:
+    """Return a number for each unit. Their mean is the mean over all positions, and their standard error is its error.
+
+    Units of the same size have their means. Else a unit with the sum s over k positions has m + (s − m·k)/k̄, with the
+    mean m over all positions and the mean size k̄: the mean is a ratio of two sums (Cochran, Sampling Techniques, 1977,
+    chapter 6).
+    """
+    counts, sums = np.array([[part.size, part.sum()] for part in units if part.size]).reshape(-1, 2).T
+    if not counts.size or (counts == counts[0]).all():
+        return np.asarray(sums / counts)
+    whole = sums.sum() / counts.sum()
+    return np.asarray(whole + (sums - whole * counts) / counts.mean())
+
+
+def mean(units: Units) -> Estimate | None:
     """Return the mean of numbers, or the share of true values. None without values."""
-    if not values.size:
+    values = unit_means(units)
+    count = len(values)
+    if not count:
         return None
-    windows = values.mean(axis=1)
-    count = len(windows)
-    error = float(windows.std(ddof=1)) / math.sqrt(count) if count >= FEWEST_WINDOWS else None
-    return Estimate(float(windows.mean()), error)
+    error = float(values.std(ddof=1)) / math.sqrt(count) if count >= FEWEST_WINDOWS else None
+    return Estimate(float(values.mean()), error)
 
 
-def perplexity(losses: Values) -> Estimate | None:
+def perplexity(losses: Units) -> Estimate | None:
     """Return the perplexity e^mean of log-losses in nats, whose uncertainty is e^mean times the uncertainty of the mean."""
     loss = mean(losses)
     if loss is None:
@@ -102,9 +120,9 @@ def perplexity(losses: Values) -> Estimate | None:
     return Estimate(value, loss.scaled(value).error)
 
 
-def root_mean_square(values: Values) -> Estimate | None:
+def root_mean_square(units: Units) -> Estimate | None:
     """Return √E[x²]. The uncertainty of √E[x²] is the uncertainty of E[x²] divided by 2·√E[x²]."""
-    squares = mean(values**2)
+    squares = mean(values**2 for values in units)
     if squares is None:
         return None
     root = math.sqrt(squares.value)
@@ -125,19 +143,19 @@ def shares(kld: Values) -> list[float]:
     return [float(count) / max(kld.size, 1) for count in counts]
 
 
-def ratio_error(many: Values, few: Values) -> float | None:
+def ratio_error(many: Units, few: Units) -> float | None:
     """Return the relative standard error of mean(`many`) / mean(`few`). Both means are positive.
 
-    The error is s·√(1/n + 1/m), as in Student's two-sample t-test. The mean of each window is divided by the mean of
-    its group; s² is the pooled variance of these ratios, n and m are the numbers of windows. The formula assumes that
-    `many` and `few` vary by the same share from window to window, so that `few` may be a single window, from which no
+    The error is s·√(1/n + 1/m), as in Student's two-sample t-test. The mean of each unit is divided by the mean of
+    its group; s² is the pooled variance of these ratios, n and m are the numbers of units. The formula assumes that
+    `many` and `few` vary by the same share from unit to unit, so that `few` may be a single unit, from which no
     variance can be estimated.
     """
-    if len(many) < FEWEST_WINDOWS:
+    first, second = unit_means(many), unit_means(few)
+    if len(first) < FEWEST_WINDOWS:
         return None
-    relative = [values.mean(axis=1) / values.mean() for values in (many, few)]
-    variance = sum(float(((part - 1) ** 2).sum()) for part in relative) / (len(many) + len(few) - 2)
-    return math.sqrt(variance * (1 / len(many) + 1 / len(few)))
+    squares = sum(float(((part / part.mean() - 1) ** 2).sum()) for part in (first, second))
+    return math.sqrt(squares / (len(first) + len(second) - 2) * (1 / len(first) + 1 / len(second)))
 
 
 TOP = 10
@@ -153,6 +171,11 @@ def top_of(rows: Rows) -> Tops:
     return np.take_along_axis(found, order, axis=1)
 
 
+def _likely(row: Rows) -> Sequence[tuple[int, float]]:
+    ids = top_of(row)[0].tolist()
+    return tuple((token, float(row[0, token])) for token in ids)
+
+
 def top_agreement(
     reference: Tops, candidate: Sequence[Sequence[paragone.Alternative]]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -165,6 +188,20 @@ def top_agreement(
         np.array([ids[:1] == expected[:1] for expected, ids in pairs]),
         np.array([len(set(ids) & set(expected)) / len(expected) for expected, ids in pairs]),
     )
+
+
+WORST = 10
+
+
+class Place(NamedTuple):
+    """A position where a candidate is far from the reference, and the most likely tokens of both: ids and probabilities."""
+
+    kld: float
+    window: Window
+    position: int
+    """Index of the position among the scored positions of the window."""
+    reference: Sequence[tuple[int, float]]
+    candidate: Sequence[tuple[int, float]]
 
 
 class Measured:
@@ -187,6 +224,10 @@ class Measured:
         """Why the candidate is not compared over the whole vocabulary; empty if it is."""
         self.window_losses: list[Values] = []
         """For each window, the log-loss at each position."""
+        self.worst: list[Place] = []
+        """The places with the largest KL divergences, the largest first."""
+        self.units: Sequence[int] = ()
+        """The unit of uncertainty of each window, in order; empty if each window is a unit."""
 
     def compare(self, parts: Sequence[Scores]) -> Scores:
         """Join the scores of a window's blocks, add them, and return them."""
@@ -194,25 +235,43 @@ class Measured:
         self.scores.append(scores)
         return scores
 
-    @property
-    def kld(self) -> Values:
-        return stacked([scores.kld for scores in self.scores])
+    def note_worst(self, window: Window, first: int, kld: Values, reference: Rows, candidate: Rows) -> None:
+        """Keep the worst places. `first` is the position of the first row."""
+        for at in np.argsort(-kld)[:WORST].tolist():
+            if len(self.worst) == WORST and kld[at] <= self.worst[-1].kld:
+                return
+            tops = (_likely(rows[at : at + 1]) for rows in (reference, candidate))
+            self.worst.append(Place(float(kld[at]), window, first + at, *tops))
+            self.worst.sort(key=lambda place: -place.kld)
+            del self.worst[WORST:]
+
+    def by_unit(self, windows: Iterable[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Return the values of each unit from the values of each window, or of the windows measured so far."""
+        found: dict[int, list[NDArray[Any]]] = {}
+        for number, values in enumerate(windows):
+            found.setdefault(self.units[number] if self.units else number, []).append(values)
+        return [np.concatenate(parts) for parts in found.values()]
 
     @property
-    def delta_p(self) -> Values:
-        return stacked([scores.delta_p for scores in self.scores])
+    def kld(self) -> list[Values]:
+        return self.by_unit(scores.kld for scores in self.scores)
 
     @property
-    def same_top(self) -> NDArray[Any]:
-        return stacked([scores.same_top for scores in self.scores])
+    def delta_p(self) -> list[Values]:
+        return self.by_unit(scores.delta_p for scores in self.scores)
+
+    @property
+    def same_top(self) -> list[NDArray[Any]]:
+        return self.by_unit(scores.same_top for scores in self.scores)
 
     @property
     def windows(self) -> int:
-        return len(self.window_losses)
+        """Number of measured windows, or of the conversations that the windows belong to."""
+        return len(self.losses)
 
     @property
-    def losses(self) -> Values:
-        return stacked(self.window_losses)
+    def losses(self) -> list[Values]:
+        return self.by_unit(self.window_losses)
 
     @property
     def perplexity(self) -> Estimate | None:
@@ -229,7 +288,7 @@ class Measured:
         """How often the top token is the same, and the mean share of the reference's top tokens that the candidate's
         top has."""
         same, common = zip(*self.top, strict=True) if self.top else ((), ())
-        return mean(stacked(same)), mean(stacked(common))
+        return mean(self.by_unit(same)), mean(self.by_unit(common))
 
 
 _FEWEST = 11
@@ -247,13 +306,13 @@ def independent_errors(measured: Measured) -> dict[str, paragone.Json]:
     of a root mean square is σ(x²)/(2·√E[x²]), where σ(x²) is the error of E[x²]. None if nothing was compared."""
     if not measured.scores:
         return dict.fromkeys(("mean_kld", "mean_dp", "rms_dp", "top1_agreement"))
-    squares = measured.delta_p**2
-    root = math.sqrt(float(squares.mean()))
+    delta_p = flat(measured.delta_p)
+    root = math.sqrt(float((delta_p**2).mean()))
     return {
-        "mean_kld": mean_error(measured.kld),
-        "mean_dp": mean_error(measured.delta_p),
-        "rms_dp": mean_error(squares) / (2 * root) if root else 0.0,
-        "top1_agreement": mean_error(measured.same_top),
+        "mean_kld": mean_error(flat(measured.kld)),
+        "mean_dp": mean_error(delta_p),
+        "rms_dp": mean_error(delta_p**2) / (2 * root) if root else 0.0,
+        "top1_agreement": mean_error(flat(measured.same_top)),
     }
 
 
@@ -267,13 +326,15 @@ SMALLEST = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A window of a text, the second half of which is scored."""
+    """A window of a text, the second half of which is scored; or a conversation up to an answer, which is scored."""
 
     ids: tuple[int, ...]
     """The tokens to compute: all but the last, with BOS in place of the first if the model adds a BOS token."""
     start: int
     """Index in `ids` of the first token whose successor is scored."""
     targets: Targets
+    unit: int
+    """The number of the window, or of the conversation."""
 
 
 def windows_of(ids: Sequence[int], size: int, *, bos: int | None, owner: str) -> list[Window]:
@@ -290,10 +351,11 @@ def windows_of(ids: Sequence[int], size: int, *, bos: int | None, owner: str) ->
             hint="Use a longer text or a smaller window.",
         )
     start, windows = size // 2, []
-    for at in range(0, len(ids) - size + 1, size):
+    for unit, at in enumerate(range(0, len(ids) - size + 1, size)):
         first = ids[at] if bos is None else bos
         targets = np.array(ids[at + start + 1 : at + size], dtype=np.int64)
-        windows.append(Window(ids=(first, *ids[at + 1 : at + size - 1]), start=start, targets=targets))
+        window = Window(ids=(first, *ids[at + 1 : at + size - 1]), start=start, targets=targets, unit=unit)
+        windows.append(window)
     return windows
 
 
@@ -314,9 +376,9 @@ as a batch, on a GPU fifty times."""
 
 
 class MeasurementStep(NamedTuple):
-    """Progress before a step: one window of a text, or the answer to one prompt, of one engine."""
+    """Progress before a step: one window of a text, one given answer, or the answer to one prompt, of one engine."""
 
-    what: Literal["window", "prompt"]
+    what: Literal["window", "answer", "prompt"]
     done: int
     total: int
     number: int
@@ -325,6 +387,8 @@ class MeasurementStep(NamedTuple):
 
 class Fidelity:
     """A measurement of fidelity. The results so far can be read at any time, also after an error or `stop`."""
+
+    unit_of_work: Literal["window", "answer"] = "window"
 
     def __init__(
         self, reference: EngineTask, candidates: Sequence[EngineTask], text: str, *, window: int = WINDOW
@@ -335,7 +399,7 @@ class Fidelity:
         self.candidates = tuple(Measured(engine) for engine in candidates)
         self.window = window
         self.windows = 0
-        """Number of windows of the text, in the reference's tokens; 0 before the text is tokenized."""
+        """Number of windows of the text, in the reference's tokens, or of conversations; 0 before they are tokenized."""
         self.text_bytes = len(text.encode())
         self._text = text
         self._stopped = asyncio.Event()
@@ -361,12 +425,15 @@ class Fidelity:
                 hint="Make it a candidate, with an engine that computes on this machine as the reference.",
             )
         windows = await self._windows(self.reference)
-        self.windows = len(windows)
+        self.reference.units = [window.unit for window in windows]
+        self.noise.units = [windows[number].unit for number in sorted(noise_windows(len(windows)))]
+        self.windows = len(set(self.reference.units))
         able: dict[Measured, list[Window]] = {}
         for candidate in self.candidates:
             own = await self._attempt(candidate, self._prepared(candidate, vocabulary, windows))
             if own is not None:
                 able[candidate] = own
+                candidate.units = [window.unit for window in own]
         if able:
             await self._measure(windows, vocabulary.size, able, on_step)
 
@@ -433,7 +500,7 @@ class Fidelity:
         prepared: Mapping[Measured, list[Window]],
         on_step: Callable[[MeasurementStep], None],
     ) -> None:
-        kept = np.empty((len(windows[0].targets), width), np.float32)
+        kept = np.empty((max(len(window.targets) for window in windows), width), np.float32)
         noisy = noise_windows(len(windows))
         count = max(map(len, (windows, *prepared.values())))
         total = len(windows) + len(noisy) + sum(map(len, prepared.values()))
@@ -441,7 +508,7 @@ class Fidelity:
 
         def step(number: int) -> None:
             nonlocal done
-            on_step(MeasurementStep("window", done, total, number + 1, count))
+            on_step(MeasurementStep(self.unit_of_work, done, total, number + 1, count))
             done += 1
 
         for number in range(count):
@@ -453,7 +520,7 @@ class Fidelity:
                     self.reference.window_losses.append(np.concatenate(found))
             if number in noisy and not self._over(prepared):
                 step(number)
-                compare = _comparing(windows[number], kept)
+                compare = _comparing(self.noise, windows[number], kept)
                 if scores := await self._read(self.reference, windows[number], compare, batch=NOISE_BATCH):
                     self.noise.compare(scores)
             for candidate, own in prepared.items():
@@ -481,7 +548,7 @@ class Fidelity:
                 return len(tokens)
 
             if await self._attempt(candidate, self._read_whole(candidate, window, read)):
-                expected = await asyncio.to_thread(top_of, kept)
+                expected = await asyncio.to_thread(top_of, kept[: len(window.targets)])
                 candidate.top.append(top_agreement(expected, tokens))
         elif candidate.reason:
 
@@ -490,7 +557,7 @@ class Fidelity:
 
             if lost := await self._read(candidate, window, loss):
                 candidate.window_losses.append(np.concatenate(lost))
-        elif found := await self._read(candidate, window, _comparing(window, kept)):
+        elif found := await self._read(candidate, window, _comparing(candidate, window, kept)):
             candidate.window_losses.append(candidate.compare(found).loss)
 
     async def _read(
@@ -555,8 +622,14 @@ def _keeping(window: Window, kept: Rows) -> Take[Values]:
     return keep
 
 
-def _comparing(window: Window, kept: Rows) -> Take[Scores]:
-    return lambda block, part: compared(kept[part], log_probabilities(block), window.targets[part])
+def _comparing(measured: Measured, window: Window, kept: Rows) -> Take[Scores]:
+    def compare(block: paragone.LogitsBlock, part: slice) -> Scores:
+        own = log_probabilities(block)
+        scores = compared(kept[part], own, window.targets[part])
+        measured.note_worst(window, part.start, scores.kld, kept[part], own)
+        return scores
+
+    return compare
 
 
 def noise_windows(count: int) -> frozenset[int]:

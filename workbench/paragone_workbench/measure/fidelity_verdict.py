@@ -27,9 +27,9 @@ def kld_pairs(candidates: Sequence[results.Measured]) -> list[dict[str, Json]]:
     """
     found: list[tuple[str, str, statistics.Values]] = []
     for a, b in itertools.combinations(candidates, 2):
-        count = min(len(a.scores), len(b.scores))
-        if count >= results.FEWEST_WINDOWS:
-            differences = b.kld[:count].mean(axis=1) - a.kld[:count].mean(axis=1)
+        if min(len(a.kld), len(b.kld)) >= results.FEWEST_WINDOWS:
+            both = zip(a.scores, b.scores, strict=False)
+            differences = results.unit_means(a.by_unit(second.kld - first.kld for first, second in both))
             found += [(a.name, b.name, differences)] if differences.any() else []
     adjusted = statistics.holm([statistics.t_test(differences) for *_, differences in found])
     return [_pair(*pair, p) for pair, p in zip(found, adjusted, strict=True)]
@@ -122,7 +122,7 @@ def verdict(candidate: results.Measured, fidelity: Fidelity) -> str:
 
 def unchanged(candidate: results.Measured, fidelity: Fidelity) -> str:
     """Return a warning, with the options that differ, if a candidate equals the reference bit by bit; else empty."""
-    if not candidate.scores or candidate.kld.any():
+    if not candidate.scores or any(scores.kld.any() for scores in candidate.scores):
         return ""
     first, second = fidelity.reference.engine, candidate.engine
     found = f"{candidate.name} does not differ from {fidelity.reference.name} at any position"
@@ -176,7 +176,7 @@ def _beside_noise(kld: statistics.Estimate, candidate: results.Measured, fidelit
 PARTS = 4
 
 
-def depths(klds: Sequence[statistics.Values], window: int) -> list[dict[str, Json]]:
+def depths(klds: Sequence[Sequence[statistics.Values]], window: int) -> list[dict[str, Json]]:
     """Return the mean KL divergence of each candidate by depth in the context. `window` is the size of a window.
     `parts` are the ranges of depths in tokens, the shallowest first. `growth` is the last part's divergence minus
     the first's, as a mean over windows; None with too few windows. `adjusted_p` is the p-value of the t-test over
@@ -189,11 +189,12 @@ def depths(klds: Sequence[statistics.Values], window: int) -> list[dict[str, Jso
     return [depth for depth, _ in found]
 
 
-def _depth(kld: statistics.Values, window: int) -> tuple[dict[str, Json], statistics.Values]:
+def _depth(units: Sequence[statistics.Values], window: int) -> tuple[dict[str, Json], statistics.Values]:
     """Return the divergence by depth, and for each window the last part's divergence minus the first's."""
     unknown: dict[str, Json] = {"growth": None, "interval": None, "adjusted_p": None, "grows": False}
-    if not kld.size or kld.shape[1] < PARTS:
+    if not len(units) or len(units[0]) < PARTS:
         return {"parts": [], **unknown}, statistics.np.empty(0)
+    kld = statistics.np.stack(units)
     columns = statistics.np.array_split(statistics.np.arange(kld.shape[1]), PARTS)
     before = window // 2 + 1  # number of tokens before the first scored position
     parts: list[Json] = []
@@ -217,12 +218,13 @@ _INDEPENDENT = "llama_perplexity_se"
 
 
 def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
-    by_depth = depths([it.kld for it in fidelity.candidates], fidelity.window)
+    # answers begin at different depths
+    by_depth = depths([it.kld if fidelity.window else () for it in fidelity.candidates], fidelity.window)
     return {
         "window": fidelity.window,
         "windows": fidelity.reference.windows,
         "text_windows": fidelity.windows,
-        "tokens_scored": int(fidelity.reference.losses.size),
+        "tokens_scored": sum(map(len, fidelity.reference.window_losses)),
         "partial": fidelity.partial,
         "reference": {
             **_measured_json(fidelity.reference, fidelity),
@@ -264,7 +266,7 @@ def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str
         **_difference_json(candidate),
         _INDEPENDENT: {
             **_loss_errors(candidate),
-            "log_ppl_ratio": None if excess is None else results.mean_error(excess),
+            "log_ppl_ratio": None if excess is None else results.mean_error(results.flat(excess)),
             **results.independent_errors(candidate),
         },
         "band": None if kld is None else band_of(kld.value),
@@ -283,22 +285,23 @@ def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str
     }
 
 
-def _excess(candidate: results.Measured, reference: results.Measured) -> statistics.Values:
+def _excess(candidate: results.Measured, reference: results.Measured) -> list[statistics.Values]:
     """Return by how much the candidate's log-losses exceed the reference's, over the windows that both have."""
-    return candidate.losses - reference.losses[: candidate.windows]
+    both = zip(candidate.window_losses, reference.window_losses, strict=False)
+    return candidate.by_unit(own - other for own, other in both)
 
 
 def _loss_errors(measured: results.Measured) -> dict[str, Json]:
-    losses = measured.losses
+    losses = results.flat(measured.losses)
     mean = math.exp(float(losses.mean())) if losses.size else 0.0
     return {"ppl": mean * results.mean_error(losses) if losses.size else None}
 
 
 def _difference_json(measured: results.Measured) -> dict[str, Json]:
-    kld, delta_p, same_top = measured.kld, measured.delta_p, results.mean(measured.same_top)
+    kld, delta_p, same_top = results.flat(measured.kld), measured.delta_p, results.mean(measured.same_top)
     percentiles = _percentiles(kld, _KLD_PERCENTILES)
     return {
-        **_estimate_json("mean_kld", results.mean(kld)),
+        **_estimate_json("mean_kld", results.mean(measured.kld)),
         "median_kld": percentiles["50"],
         "p90_kld": percentiles["90"],
         "p99_kld": percentiles["99"],
@@ -307,7 +310,7 @@ def _difference_json(measured: results.Measured) -> dict[str, Json]:
         "kld_shares": results.shares(kld) if kld.size else [],
         **_estimate_json("mean_dp", results.mean(delta_p)),
         **_estimate_json("rms_dp", results.root_mean_square(delta_p)),
-        "dp_percentiles": _percentiles(delta_p, _DELTA_P_PERCENTILES),
+        "dp_percentiles": _percentiles(results.flat(delta_p), _DELTA_P_PERCENTILES),
         "top1_agreement": same_top and same_top.value,
         "top1_se": same_top and same_top.error,
     }

@@ -280,13 +280,14 @@ class Comparison:
                 if engine not in self.answer_errors or engine.is_open:
                     await self._ask(engine, number)
 
-    async def _ask(self, engine: EngineTask, number: int) -> None:
+    async def _ask(self, engine: EngineTask, number: int, *, prompt_ids: bool = False) -> None:
         longest = engine.definition.options.get("max_tokens", LONGEST)
         spec = RunSpec(
             messages=self.prompts[number],
             sampling=greedy(engine, max_tokens=longest, seed=_SEED),
             logprobs=0 if engine.capabilities.logprobs else None,
             cold=True,  # an answer depends on no earlier one
+            prompt_ids=prompt_ids,
         )
         try:
             answer = await self._pool.run(engine, spec)

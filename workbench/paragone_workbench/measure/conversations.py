@@ -1,0 +1,210 @@
+"""Measures the fidelity over answers in conversations: the reference's own greedy answers, or recorded ones."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import paragone
+from paragone import Json
+from paragone.texts import counted
+from paragone_workbench.compare.diff import common_length
+from paragone_workbench.engines.engine import EngineTask
+from paragone_workbench.measure import fidelity_verdict
+from paragone_workbench.measure.fidelity import Fidelity, Measured, MeasurementStep, Window
+from paragone_workbench.measure.free_running import Comparison
+from paragone_workbench.statistics import np
+
+if TYPE_CHECKING:
+    from paragone_workbench.engines.definitions import EngineDefinition
+    from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.runs.result import RunResult
+
+
+class Turn(Protocol):
+    """A turn of a conversation: the messages before the answer, and the recorded answer."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def messages(self) -> tuple[paragone.Message, ...]: ...
+    @property
+    def answer(self) -> str | None: ...
+    @property
+    def conversation(self) -> str: ...
+    @property
+    def tags(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerPart(Window):
+    """A conversation up to an answer, or to a part of a long answer, which is scored."""
+
+    turn: Turn
+    first: int
+    """Index in the answer of the first scored token."""
+
+
+PART = 512
+"""Largest number of tokens of an answer that are scored together. The distributions at all of them are in memory."""
+
+
+class _Answer(NamedTuple):
+    text: str
+    ids: Sequence[int]
+    """The tokens of the prompt and the answer."""
+    start: int
+    """Number of tokens of the prompt."""
+    is_whole: bool
+    """Whether the answer ended by itself, so that its end is scored too."""
+
+
+class ConversationFidelity(Fidelity):
+    """The fidelity at the positions of answers. The unit of uncertainty is the conversation."""
+
+    unit_of_work = "answer"
+
+    def __init__(
+        self,
+        reference: EngineTask,
+        candidates: Sequence[EngineTask],
+        turns: Sequence[Turn],
+        *,
+        recorded: bool,
+    ) -> None:
+        """Prepare to score the recorded answers, or those in `greedy`, which the caller fills before `measure`."""
+        super().__init__(reference, candidates, "", window=0)
+        self.turns = turns
+        self.recorded = recorded
+        self.greedy: Mapping[int, RunResult] = {}
+        """The reference's greedy answers by the number of the turn."""
+        self.parts: Sequence[AnswerPart] = ()
+        """The scored parts of answers, in the reference's tokens."""
+        self.skipped = 0
+        """Number of answers that exceed the context of an engine."""
+
+    async def _windows(self, measured: Measured) -> list[Window]:
+        await asyncio.gather(*(other.engine.opened() for other in self.measured))
+        engines = [other.engine for other in self.measured if other.engine.is_open]
+        context = min(engine.require_open().context or math.inf for engine in engines)
+        conversations: dict[str, int] = {}
+        parts: list[AnswerPart] = []
+        size = skipped = 0
+        known = measured.engine.capabilities
+        end = await measured.engine.use(_end_of_turn) if known.token_ids and known.score else None
+        for number, turn in enumerate(self.turns):
+            answer = await self._answer(measured, number, turn)
+            if answer is None or len(answer.ids) <= answer.start:
+                continue
+            if len(answer.ids) > context:
+                skipped += 1
+                continue
+            unit = conversations.setdefault(turn.conversation or f"#{turn.index}", len(conversations))
+            size += len(answer.text.encode())
+            whole = (*answer.ids, *([] if end is None or not answer.is_whole else [end]))
+            parts += [
+                AnswerPart(
+                    ids=tuple(whole[: min(at + PART, len(whole)) - 1]),
+                    start=at - 1,
+                    targets=np.array(whole[at : at + PART], dtype=np.int64),
+                    unit=unit,
+                    turn=turn,
+                    first=at - answer.start,
+                )
+                for at in range(answer.start, len(whole), PART)
+            ]
+        if not parts:
+            raise paragone.InputError(
+                f"There is no answer to measure: {counted(skipped, 'answer')} exceed the context of an engine.",
+                hint="Set a larger context, such as -s n_ctx=8192.",
+            )
+        measured.tokens = sum(len(part.targets) for part in parts)
+        if measured is self.reference:
+            self.parts, self.text_bytes, self.skipped = parts, size, skipped
+        return [*parts]
+
+    async def _answer(self, measured: Measured, number: int, turn: Turn) -> _Answer | None:
+        text, run = turn.answer, None
+        if not self.recorded:
+            run = self.greedy.get(number)
+            text = None if run is None else run.text
+        if text is None:
+            return None
+        is_whole = run is None or run.finish == "stop"
+        if run is not None and measured is self.reference and run.settings is not None:
+            prompt = run.settings.prompt_ids
+            if prompt:
+                own = [token.id for token in run.tokens if token.id is not None]
+                return _Answer(run.thinking + run.text, (*prompt, *own), len(prompt), is_whole)
+        request = paragone.TokenizeRequest(messages=turn.messages, sampling=measured.engine.sampling)
+        rendered = await measured.engine.use(lambda opened: opened.tokenize(request))
+        if rendered.text is None:
+            raise paragone.InputError(f"{measured.name} does not report what its chat template renders.")
+        given = paragone.TokenizeRequest(text=rendered.text + text)
+        ids = (await measured.engine.use(lambda opened: opened.tokenize(given))).ids
+        # a token with the end of the prompt and the start of the answer counts as part of the answer
+        return _Answer(text, ids, common_length(rendered.ids, ids), is_whole)
+
+
+async def _end_of_turn(opened: paragone.OpenEngine) -> int | None:
+    """Return the token with which the chat template ends an answer; None if the template shows none."""
+    user = paragone.Message(role="user", text="A")
+    answered = (user, paragone.Message(role="assistant", text="B"), user)
+    before = (await opened.tokenize(paragone.TokenizeRequest(messages=(user,)))).text
+    whole = (await opened.tokenize(paragone.TokenizeRequest(messages=answered))).text
+    if before is None or whole is None or not whole.startswith(before + "B"):
+        return None
+    rest = paragone.TokenizeRequest(text=whole[len(before) + 1 :], bos=False)
+    return next(iter((await opened.tokenize(rest)).ids), None)
+
+
+class ConversationComparison(Comparison):
+    """A comparison of engines over the answers of conversations."""
+
+    fidelity: ConversationFidelity
+
+    def __init__(
+        self,
+        registry: Registry,
+        engines: Sequence[EngineDefinition],
+        turns: Sequence[Turn],
+        *,
+        recorded: bool,
+    ) -> None:
+        super().__init__(registry, engines, "", [turn.messages for turn in turns])
+        reference, *candidates = self.engines
+        self.fidelity = ConversationFidelity(reference, candidates, turns, recorded=recorded)
+
+    async def measure(self, on_step: Callable[[MeasurementStep], None]) -> None:
+        """Let the reference answer unless the answers are recorded, then measure the distributions."""
+        reference, total = self.engines[0], len(self.prompts)
+        for number in range(0 if self.fidelity.recorded else total):
+            if self.stopped or (reference in self.answer_errors and not reference.is_open):
+                break
+            on_step(MeasurementStep("prompt", number, total, number + 1, total))
+            await self._ask(reference, number, prompt_ids=True)
+        self.fidelity.greedy = self.answers[reference]
+        if not self.stopped:
+            try:
+                await self.fidelity.measure(on_step)
+            except paragone.ParagoneError as error:
+                self.refused = None if self.stopped else error
+
+    def to_json(self, *, text: str | None, prompts: str | None) -> dict[str, Json]:
+        return {"text": text, **conversations_json(self.fidelity, prompts), "free_running": None}
+
+
+def conversations_json(fidelity: ConversationFidelity, suite: str | None) -> dict[str, Json]:
+    return {
+        **fidelity_verdict.fidelity_json(fidelity),
+        "suite": {
+            "name": suite,
+            "answers": "recorded" if fidelity.recorded else "greedy",
+            "turns": len(fidelity.turns),
+            "scored": len({part.turn.index for part in fidelity.parts}),
+            "skipped": fidelity.skipped,
+        },
+    }
