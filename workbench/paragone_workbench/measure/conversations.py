@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import paragone
 from paragone import Json
+from paragone.json_values import objects_at
 from paragone.texts import counted
 from paragone_workbench.compare.diff import common_length
 from paragone_workbench.engines.engine import EngineTask
+from paragone_workbench.measure import fidelity as results
 from paragone_workbench.measure import fidelity_verdict
-from paragone_workbench.measure.fidelity import Fidelity, Measured, MeasurementStep, Window
+from paragone_workbench.measure.fidelity import Fidelity, Measured, MeasurementStep, Place, Window
 from paragone_workbench.measure.free_running import Comparison
 from paragone_workbench.statistics import np
 
@@ -65,7 +67,8 @@ class _Answer(NamedTuple):
 class ConversationFidelity(Fidelity):
     """The fidelity at the positions of answers. The unit of uncertainty is the conversation."""
 
-    unit_of_work = "answer"
+    unit = "conversation"
+    step = "answer"
 
     def __init__(
         self,
@@ -83,8 +86,20 @@ class ConversationFidelity(Fidelity):
         """The reference's greedy answers by the number of the turn."""
         self.parts: Sequence[AnswerPart] = ()
         """The scored parts of answers, in the reference's tokens."""
+        self.places: dict[Measured, Sequence[Json]] = {}
+        """The worst places of each candidate, in words."""
         self.skipped = 0
         """Number of answers that exceed the context of an engine."""
+
+    async def measure(self, on_step: Callable[[MeasurementStep], None] = lambda step: None) -> None:
+        try:
+            await super().measure(on_step)
+        finally:
+            engine = self.reference.engine
+            if engine.is_open and engine.capabilities.token_ids and engine.capabilities.score:
+                texts = _Texts(engine)
+                for measured in self.candidates:
+                    self.places[measured] = [await _place(place, texts) for place in measured.worst]
 
     async def _windows(self, measured: Measured) -> list[Window]:
         await asyncio.gather(*(other.engine.opened() for other in self.measured))
@@ -197,9 +212,50 @@ class ConversationComparison(Comparison):
         return {"text": text, **conversations_json(self.fidelity, prompts), "free_running": None}
 
 
-def conversations_json(fidelity: ConversationFidelity, suite: str | None) -> dict[str, Json]:
+_CONTEXT, _AFTER = 400, 40
+"""Number of characters before a place, and of tokens from the place on, that are kept."""
+
+
+class _Texts:
+    """The texts of tokens, in the words of the reference."""
+
+    def __init__(self, engine: EngineTask) -> None:
+        self._engine = engine
+        self._known: dict[tuple[int, ...], str] = {}
+
+    async def of(self, *ids: int) -> str:
+        if ids and ids not in self._known:
+            request = paragone.TokenizeRequest(ids=ids)
+            self._known[ids] = (await self._engine.use(lambda opened: opened.tokenize(request))).text or ""
+        return self._known.get(ids, "")
+
+    async def alternatives(self, tokens: Sequence[tuple[int, float]]) -> list[Json]:
+        return [{"text": await self.of(token), "id": token, "logprob": logprob} for token, logprob in tokens]
+
+
+async def _place(place: Place, texts: _Texts) -> dict[str, Json]:
+    part = place.window
+    assert isinstance(part, AnswerPart)
+    begin, at = part.start + 1 - part.first, part.start + 1 + place.position
     return {
-        **fidelity_verdict.fidelity_json(fidelity),
+        "conversation": part.turn.conversation,
+        "prompt": part.turn.index,
+        "question": part.turn.messages[-1].text,
+        "token": part.first + place.position,
+        "kld": place.kld,
+        "before": (await texts.of(*part.ids[begin:at]))[-_CONTEXT:],
+        "following": await texts.of(*part.targets[place.position :][:_AFTER].tolist()),
+        "reference": await texts.alternatives(place.reference),
+        "candidate": await texts.alternatives(place.candidate),
+    }
+
+
+def conversations_json(fidelity: ConversationFidelity, suite: str | None) -> dict[str, Json]:
+    """Return a measurement with the conversations as units, which `windows` counts."""
+    data = fidelity_verdict.fidelity_json(fidelity)
+    candidates = zip(fidelity.candidates, objects_at(data, "candidates"), strict=True)
+    return {
+        **data,
         "suite": {
             "name": suite,
             "answers": "recorded" if fidelity.recorded else "greedy",
@@ -207,4 +263,49 @@ def conversations_json(fidelity: ConversationFidelity, suite: str | None) -> dic
             "scored": len({part.turn.index for part in fidelity.parts}),
             "skipped": fidelity.skipped,
         },
+        "candidates": [
+            {
+                **found,
+                "divergence": _divergence(fidelity, candidate),
+                "by_tag": list(_by_tag(fidelity, candidate)),
+                "places": fidelity.places.get(candidate, []),
+            }
+            for candidate, found in candidates
+        ],
     }
+
+
+def _divergence(fidelity: ConversationFidelity, candidate: Measured) -> Json:
+    """Return the number of `answers`, and how many tokens precede the first at which the candidate would have chosen
+    another token than the reference: quartiles, null where the answer ends before. `never` counts the answers without
+    such a token."""
+    known = [same for same, _ in candidate.top or ()] or [scores.same_top for scores in candidate.scores]
+    answers = results.by_unit(
+        (part.turn.index, same) for part, same in zip(fidelity.parts, known, strict=False)
+    )
+    if not answers:
+        return None
+    firsts = [float(np.argmin(same)) if not same.all() else math.inf for same in answers]
+    quartiles = np.quantile(firsts, (0.25, 0.5, 0.75), method="lower").tolist()
+    names = ("p25", "median", "p75")
+    return {
+        "answers": len(firsts),
+        "never": firsts.count(math.inf),
+        **{name: int(it) if it < math.inf else None for name, it in zip(names, quartiles, strict=True)},
+    }
+
+
+def _by_tag(fidelity: ConversationFidelity, candidate: Measured) -> Iterator[dict[str, Json]]:
+    for tag in sorted({tag for part in fidelity.parts for tag in part.turn.tags}):
+        both = zip(fidelity.parts, candidate.scores, strict=False)
+        tagged = [(part.unit, scores) for part, scores in both if tag in part.turn.tags]
+        kld = results.by_unit((unit, scores.kld) for unit, scores in tagged)
+        same = results.mean(results.by_unit((unit, scores.same_top) for unit, scores in tagged))
+        yield {
+            "tag": tag,
+            "conversations": len(kld),
+            "tokens": sum(map(len, kld)),
+            **fidelity_verdict.estimate_json("mean_kld", results.mean(kld)),
+            "top1_agreement": same and same.value,
+            "top1_se": same and same.error,
+        }

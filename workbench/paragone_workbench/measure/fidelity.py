@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,6 +102,14 @@ def unit_means(units: Units) -> Values:
     return np.asarray(whole + (sums - whole * counts) / counts.mean())
 
 
+def by_unit(windows: Iterable[tuple[int, NDArray[Any]]]) -> list[NDArray[Any]]:
+    """Return the values of each unit. Each window comes with the number of its unit."""
+    found: dict[int, list[NDArray[Any]]] = {}
+    for unit, values in windows:
+        found.setdefault(unit, []).append(values)
+    return [np.concatenate(parts) for parts in found.values()]
+
+
 def mean(units: Units) -> Estimate | None:
     """Return the mean of numbers, or the share of true values. None without values."""
     values = unit_means(units)
@@ -194,7 +203,8 @@ WORST = 10
 
 
 class Place(NamedTuple):
-    """A position where a candidate is far from the reference, and the most likely tokens of both: ids and probabilities."""
+    """A position where a candidate is far from the reference, and the most likely tokens of both, with their ids and
+    log-probabilities."""
 
     kld: float
     window: Window
@@ -247,10 +257,7 @@ class Measured:
 
     def by_unit(self, windows: Iterable[NDArray[Any]]) -> list[NDArray[Any]]:
         """Return the values of each unit from the values of each window, or of the windows measured so far."""
-        found: dict[int, list[NDArray[Any]]] = {}
-        for number, values in enumerate(windows):
-            found.setdefault(self.units[number] if self.units else number, []).append(values)
-        return [np.concatenate(parts) for parts in found.values()]
+        return by_unit(zip(self.units or itertools.count(), windows, strict=False))
 
     @property
     def kld(self) -> list[Values]:
@@ -388,7 +395,9 @@ class MeasurementStep(NamedTuple):
 class Fidelity:
     """A measurement of fidelity. The results so far can be read at any time, also after an error or `stop`."""
 
-    unit_of_work: Literal["window", "answer"] = "window"
+    unit: Literal["window", "conversation"] = "window"
+    """The unit of uncertainty."""
+    step: Literal["window", "answer"] = "window"
 
     def __init__(
         self, reference: EngineTask, candidates: Sequence[EngineTask], text: str, *, window: int = WINDOW
@@ -508,7 +517,7 @@ class Fidelity:
 
         def step(number: int) -> None:
             nonlocal done
-            on_step(MeasurementStep(self.unit_of_work, done, total, number + 1, count))
+            on_step(MeasurementStep(self.step, done, total, number + 1, count))
             done += 1
 
         for number in range(count):

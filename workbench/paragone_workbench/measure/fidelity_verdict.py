@@ -16,7 +16,7 @@ from paragone_workbench.measure.fit import is_same_file
 from paragone_workbench.store.votes import Measurement
 
 
-def kld_pairs(candidates: Sequence[results.Measured]) -> list[dict[str, Json]]:
+def kld_pairs(candidates: Sequence[results.Measured], unit: str = "window") -> list[dict[str, Json]]:
     """Compare the KL divergences of each pair of candidates that have enough common windows and differ in at least one.
 
     `difference` is the mean KLD of `b` minus the mean KLD of `a` in nats, with its 95% `interval` by Student's t over the
@@ -32,10 +32,10 @@ def kld_pairs(candidates: Sequence[results.Measured]) -> list[dict[str, Json]]:
             differences = results.unit_means(a.by_unit(second.kld - first.kld for first, second in both))
             found += [(a.name, b.name, differences)] if differences.any() else []
     adjusted = statistics.holm([statistics.t_test(differences) for *_, differences in found])
-    return [_pair(*pair, p) for pair, p in zip(found, adjusted, strict=True)]
+    return [_pair(*pair, p, unit) for pair, p in zip(found, adjusted, strict=True)]
 
 
-def _pair(a: str, b: str, differences: statistics.Values, adjusted_p: float) -> dict[str, Json]:
+def _pair(a: str, b: str, differences: statistics.Values, adjusted_p: float, unit: str) -> dict[str, Json]:
     count, difference = len(differences), float(differences.mean())
     deviation, shown = float(differences.std(ddof=1)), adjusted_p < statistics.LEVEL
     interval = statistics.t_interval(difference, deviation / math.sqrt(count), count)
@@ -50,9 +50,9 @@ def _pair(a: str, b: str, differences: statistics.Values, adjusted_p: float) -> 
     else:
         message = f"Whether {a} or {b} is closer is open ({text}; {smallest:.2g} nats would be shown). "
         if needed is None:
-            message += "More text hardly settles this."
+            message += f"More {'text' if unit == 'window' else f'{unit}s'} would hardly settle this."
         else:
-            more = counted(statistics.rounded_up(max(1, needed - count)), "more window")
+            more = counted(statistics.rounded_up(max(1, needed - count)), f"more {unit}")
             message += f"About {more} would settle this."
     return {
         "a": a,
@@ -167,7 +167,7 @@ def _beside_noise(kld: statistics.Estimate, candidate: results.Measured, fidelit
         return f", within {floor} ({statistics.number(noise)})"
     error = results.ratio_error(candidate.kld, fidelity.noise.kld)
     if error is None:
-        return f", where {floor} is {statistics.number(noise)} (it takes {results.FEWEST_WINDOWS} windows to tell the KLD from the noise)"
+        return f", where {floor} is {statistics.number(noise)} (it takes {results.FEWEST_WINDOWS} {fidelity.unit}s to tell the KLD from the noise)"
     if math.log(times) <= CLEAR * error:
         return f", within {floor} ({statistics.number(noise)})"
     return f", {times:.{0 if times >= 10 else 1}f} × above {floor}"
@@ -200,7 +200,7 @@ def _depth(units: Sequence[statistics.Values], window: int) -> tuple[dict[str, J
     parts: list[Json] = []
     for part in columns:
         ends = {"first": before + int(part[0]), "last": before + int(part[-1])}
-        parts.append({**ends, **_estimate_json("mean_kld", results.mean(kld[:, part]))})
+        parts.append({**ends, **estimate_json("mean_kld", results.mean(kld[:, part]))})
     growths = kld[:, columns[-1]].mean(axis=1) - kld[:, columns[0]].mean(axis=1)
     growth = results.mean(growths[:, None])
     depth: dict[str, Json] = {"parts": parts, **unknown}
@@ -240,7 +240,7 @@ def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
             {**_candidate_json(candidate, fidelity), "by_depth": depth}
             for candidate, depth in zip(fidelity.candidates, by_depth, strict=True)
         ],
-        "pairs": kld_pairs(fidelity.candidates),
+        "pairs": kld_pairs(fidelity.candidates, fidelity.unit),
     }
 
 
@@ -249,8 +249,8 @@ def _measured_json(measured: results.Measured, fidelity: Fidelity) -> dict[str, 
         "engine": measured.name,
         "size": measured.size,
         "windows": measured.windows,
-        **_estimate_json("ppl", measured.perplexity),
-        **_estimate_json("bits_per_byte", measured.bits_per_byte(fidelity.text_bytes)),
+        **estimate_json("ppl", measured.perplexity),
+        **estimate_json("bits_per_byte", measured.bits_per_byte(fidelity.text_bytes)),
         "error": str(measured.error) if measured.error is not None else None,
     }
 
@@ -262,7 +262,7 @@ def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str
     same, common = candidate.top_estimates
     return {
         **_measured_json(candidate, fidelity),
-        **_estimate_json("log_ppl_ratio", None if excess is None else results.mean(excess)),
+        **estimate_json("log_ppl_ratio", None if excess is None else results.mean(excess)),
         **_difference_json(candidate),
         _INDEPENDENT: {
             **_loss_errors(candidate),
@@ -277,7 +277,7 @@ def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str
         else {
             "k": results.TOP,
             "windows": len(candidate.top),
-            **_estimate_json("common", common),
+            **estimate_json("common", common),
             "top1_agreement": same and same.value,
             "top1_se": same and same.error,
         },
@@ -301,22 +301,22 @@ def _difference_json(measured: results.Measured) -> dict[str, Json]:
     kld, delta_p, same_top = results.flat(measured.kld), measured.delta_p, results.mean(measured.same_top)
     percentiles = _percentiles(kld, _KLD_PERCENTILES)
     return {
-        **_estimate_json("mean_kld", results.mean(measured.kld)),
+        **estimate_json("mean_kld", results.mean(measured.kld)),
         "median_kld": percentiles["50"],
         "p90_kld": percentiles["90"],
         "p99_kld": percentiles["99"],
         "max_kld": percentiles["100"],
         "kld_percentiles": percentiles,
         "kld_shares": results.shares(kld) if kld.size else [],
-        **_estimate_json("mean_dp", results.mean(delta_p)),
-        **_estimate_json("rms_dp", results.root_mean_square(delta_p)),
+        **estimate_json("mean_dp", results.mean(delta_p)),
+        **estimate_json("rms_dp", results.root_mean_square(delta_p)),
         "dp_percentiles": _percentiles(results.flat(delta_p), _DELTA_P_PERCENTILES),
         "top1_agreement": same_top and same_top.value,
         "top1_se": same_top and same_top.error,
     }
 
 
-def _estimate_json(name: str, estimate: statistics.Estimate | None) -> dict[str, Json]:
+def estimate_json(name: str, estimate: statistics.Estimate | None) -> dict[str, Json]:
     return {name: estimate and estimate.value, f"{name}_se": estimate and estimate.error}
 
 
