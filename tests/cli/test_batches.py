@@ -45,7 +45,7 @@ def test_a_suite_is_exported_and_its_answers_imported(prompts, tmp_path):
     assert paragone(*command, "--force").returncode == 0
     requests = [json.loads(line) for line in batch.read_text().splitlines()]
     results.write_text("".join(map(answered, requests)) + "nothing\n")
-    done = paragone("suite", "import", "e1", str(results), "--json")
+    done = paragone("suite", "import", str(results), "--json")
     assert done.returncode == 1
     assert "warning: results.jsonl:3: This is not valid JSON" in said(done)
     assert data("suite import", done) == {
@@ -53,7 +53,7 @@ def test_a_suite_is_exported_and_its_answers_imported(prompts, tmp_path):
     }  # fmt: skip
     shown = data("suite show", paragone("suite", "show", "e1", "--json"))
     assert [it["assertions"][0]["passed"] for it in shown["runs"]] == [True, False]
-    done = paragone("suite", "import", "e1", str(results))
+    done = paragone("suite", "import", str(results))
     assert "Imported: 0 answers, 0 failed requests. Known before: 2. Not imported: 1 line." in said(done)
     assert done.stdout.decode().splitlines()[1].split()[:7] == ["big", "2", "0", "1", "of", "2", "–"]
     batch.unlink()

@@ -280,14 +280,25 @@ def test_the_history_is_searched_and_conversations_are_renamed():
 def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversation(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     number = written(chat, STEADY, ["Hi.", "Again."], 2)
-    done = paragone("suite", "new", "new.jsonl", "--from", f"c{number}", "--json")
-    assert data("suite new", done) == {"file": "new.jsonl", "prompts": 2, "lane": "steady"}
-    assert "come from the lane steady. --lane chooses another: steady-2." in said(done)
-    other = ("suite", "new", "new.jsonl", "--force", "--from", f"c{number}", "--lane")
-    assert "has no open lane 'huge'.\nKnown names: steady, steady-2." in said(paragone(*other, "huge"))
-    assert data("suite new", paragone(*other, "steady-2", "--json"))["lane"] == "steady-2"
+    command = ("suite", "from-history", "-o", "new.jsonl", "--force", "--json")
+    done = paragone(*command, f"c{number}")
+    result = {"file": "new.jsonl", "prompts": 2, "answers": 2, "conversations": 1, "refused": 0}
+    others = {"lanes beside the first one, which --lane NAME chooses": 1}
+    assert data("suite from-history", done) == {**result, "skipped": others}
+    assert "has no open lane 'huge'. Known names: steady, steady-2." in said(
+        paragone(*command, "--lane", "huge")
+    )
+    assert data("suite from-history", paragone(*command, "Hi", "--lane", "steady-2")) == {
+        **result,
+        "skipped": {},
+    }
     assert [json.loads(line) for line in (tmp_path / "new.jsonl").read_text().splitlines()] == [
-        {"system": "Be brief.", "prompt": "Hi."},
+        {
+            "system": "Be brief.",
+            "prompt": "Hi.",
+            "answer": "word0 word1 word2 ",
+            "conversation": f"c{number}",
+        },
         {
             "system": "Be brief.",
             "messages": [
@@ -295,9 +306,11 @@ def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversa
                 {"role": "assistant", "content": "word0 word1 word2 "},
                 {"role": "user", "content": "Again."},
             ],
+            "answer": "word0 word1 word2 ",
+            "conversation": f"c{number}",
         },
     ]
-    assert "--from" in said(paragone("suite", "new", "other.jsonl"))
+    assert "No conversation fits these filters." in said(paragone(*command, "tag:none"))
     experiment = written(run_experiment, [STEADY, dataclasses.replace(STEADY, name="two")], ["One.", "Two."])
     done = paragone("history", "import", f"e{experiment}/2", "--json")
     (opened,) = data("history", done)["imported"]

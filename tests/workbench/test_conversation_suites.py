@@ -11,8 +11,8 @@ from tests.workbench.history_file import open_store
 from paragone import Image, InputError, Message
 from paragone.wire import to_json
 from paragone_workbench.experiments.suite import SuitePrompt
-from paragone_workbench.files.exporting import open_lanes, write_suite
 from paragone_workbench.files.importing import add_prompt
+from paragone_workbench.files.suite_import import SuiteImport, history_entries, write_suite
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Experiment, RunKey
 
@@ -32,15 +32,15 @@ def test_a_suite_has_the_prompts_of_an_open_lane_without_images(store, tmp_path)
     writer.change(closed, closed=True)
     image = Image(data="AAAA", media_type="image/png", name="dot.png")
     writer.answer(writer.prompt("What is this?", first, images=(image,)), lane, "A dot.")
-    path = tmp_path / "s.jsonl"
-    ((name, head),) = open_lanes(writer.load(), lambda backend: None).items()
-    assert name == "large"
-    assert write_suite(head, path, 1) == (1, 1)
-    assert json.loads(path.read_text()) == {"prompt": "closed"}
+    path, importing = tmp_path / "s.jsonl", SuiteImport(print)
+    entries = [*history_entries(store, [1], None, lambda backend: None, importing)]
+    assert write_suite(entries, path, replaces=False) == (1, 1, 1)
+    assert importing.skipped == {"turns from an image on": 1}
+    assert json.loads(path.read_text()) == {"prompt": "closed", "answer": "Yes.", "conversation": "c1"}
     with pytest.raises(InputError, match="exists already"):
-        write_suite(head, path, 1)
+        write_suite(entries, path, replaces=False)
     with pytest.raises(InputError, match=r"must end in \.jsonl"):
-        write_suite(head, tmp_path / "s.csv", 1)
+        write_suite(entries, tmp_path / "s.csv", replaces=False)
 
 
 def test_an_experiments_prompt_becomes_a_conversation_with_repetitions_as_variants(store):

@@ -129,15 +129,35 @@ COMMANDS: Mapping[str, Command] = {
         details="The reference is the one of `paragone choose`, else the engine with the largest weights. Of several experiments, the "
         "conditions that differ are printed first.",
     ),
-    "suite new": command(
-        "Write a suite with the prompts of a conversation.",
-        lambda args: cli.suite.suite_new(args),
-        arg("FILE", "the file to write; its name ends in .jsonl"),
-        arg("--from ID", "the conversation, such as c7", dest="source", required=True),
-        arg("--lane NAME", "the lane whose prompts and answers are taken; default: the first open one"),
+    "suite import": command(
+        "Write a suite of conversations, server logs or tests of other programs.",
+        lambda args: cli.suite.suite_import(args),
+        arg(
+            "FILE",
+            "files of another program, or the results of a batch of `suite export`",
+            dest="files",
+            nargs="+",
+        ),
+        arguments.NEW_SUITE,
         arguments.FORCE,
         arguments.JSON,
-        details="Each prompt has the messages before it. Prompts with images are skipped.",
+        details="Each turn becomes a prompt, with the recorded messages before it and the recorded answer. Results of a batch "
+        "become runs of their experiment instead. The exit code is 1 if a line was not imported.",
+    ),
+    "suite from-history": command(
+        "Write a suite of the conversations of the history.",
+        lambda args: cli.suite.suite_from_history(args),
+        arg(
+            "FILTER",
+            "ids such as c7, or words and filters of `history search`; default: all",
+            dest="words",
+            nargs="*",
+        ),
+        arg("--lane NAME", "the lane whose prompts and answers are taken; default: the first open one"),
+        arguments.NEW_SUITE,
+        arguments.FORCE,
+        arguments.JSON,
+        details="Each turn becomes a prompt, with the messages before it and the recorded answer.",
     ),
     "suite export": command(
         "Write unfinished runs into a batch file.",
@@ -150,14 +170,6 @@ COMMANDS: Mapping[str, Command] = {
         ),
         arguments.FORCE,
         *arguments.SUITE,
-    ),
-    "suite import": command(
-        "Import the results of a batch file.",
-        lambda args: cli.suite.suite_import(args),
-        arg("EXPERIMENT", "the id of an experiment, such as e3"),
-        arg("FILE", "files of results", dest="files", nargs="+"),
-        arguments.JSON,
-        details="The exit code is 1 if a line was not imported.",
     ),
     "vote cast": command(
         "Vote blind on the answers of an experiment.",

@@ -1,6 +1,7 @@
-"""`paragone suite`: runs prompts from a file on several engines. Its actions run, new, export and import."""
+"""`paragone suite`: runs prompts from a file on several engines. Its actions run, import, from-history and export."""
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -17,9 +18,15 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import assertions, batches, results, suite_file
 from paragone_workbench.experiments import suite as suites
 from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.files.exporting import chosen_lane, open_lanes, write_suite
+from paragone_workbench.experiments.suite_file import SuiteEntry
+from paragone_workbench.files.suite_import import SuiteImport, entries_in, history_entries, write_suite
+from paragone_workbench.ids import parse_id
 from paragone_workbench.paths import check_target
 from paragone_workbench.store import Experiment, Store
+from paragone_workbench.store.records import read_query
+
+_MOST = 1_000_000
+"""Largest number of conversations of the history in a suite."""
 
 
 def suite_request(
@@ -129,10 +136,77 @@ async def _export(
 
 
 def suite_import(args: Arguments) -> int:
-    number = command_line.saved.experiment_id(args.experiment)
-    registry = CommandContext(args).registry
-    with closing(assertions.load_assertions()) as catalog:
-        return event_loop.run(_import(args, number, registry, catalog))
+    """Import results of a batch into their experiment, or write a suite of what other programs have written."""
+    context = CommandContext(args)
+    if (experiment_id := batches.experiment_in(args.files[0])) is not None:
+        with command_line.saved.opened_store() as store:
+            number = next((it.number for it in store.experiments.all() if it.id == experiment_id), None)
+        if number is None:
+            raise InputError(
+                "The results belong to an experiment that the history does not have.",
+                hint="Import them on the machine that exported the batch.",
+            )
+        with closing(assertions.load_assertions()) as catalog:
+            return event_loop.run(_import(args, number, context.registry, catalog))
+    importing = _suite_import()
+    entries = (entry for path in args.files for entry in entries_in(path, importing))
+    return _write(args, entries, importing, tuple(context.config.engines))
+
+
+def suite_from_history(args: Arguments) -> int:
+    registry, importing = CommandContext(args).registry, _suite_import()
+    with command_line.saved.opened_store() as store:
+        numbers = sorted(_conversations(store, args.words))
+        entries = history_entries(store, numbers, args.lane, registry.find, importing)
+        engines = store.summaries(numbers)[numbers[0]].engines
+        return _write(args, entries, importing, engines)
+
+
+def _conversations(store: Store, words: Sequence[str]) -> Iterable[int]:
+    """Return the numbers of the conversations that these ids name, or that match these filters. Raises InputError."""
+    if words and all(parse_id(word) for word in words):
+        return {command_line.saved.conversation_id(word) for word in words}
+    text = " ".join(words)
+    query = read_query(text)
+    if query.words:
+        hits = store.search(text, _MOST, one_each=True)
+        found = [it.conversation for it in hits if it.conversation is not None]
+    else:
+        found = [it.number for it in store.conversations(_MOST, query=query)]
+    if not found:
+        raise InputError(
+            "No conversation fits these filters." if words else "The history has no conversations yet."
+        )
+    return found
+
+
+def _suite_import() -> SuiteImport:
+    def report(message: str) -> None:
+        if importing.refused <= suites.PROBLEMS_SHOWN:
+            output.warn(message)
+
+    importing = SuiteImport(report)
+    return importing
+
+
+def _write(
+    args: Arguments, entries: Iterable[SuiteEntry], importing: SuiteImport, engines: Sequence[str]
+) -> int:
+    """Write a suite, and print what it has and what was skipped. Returns the exit code."""
+    written = write_suite(entries, args.new_suite, replaces=args.force)
+    if importing.refused > suites.PROBLEMS_SHOWN:
+        output.warn(f"and {importing.refused - suites.PROBLEMS_SHOWN:,} more")
+    for what, times in importing.skipped.items():
+        output.note(f"Skipped: {times:,} {what}.")
+    data: dict[str, Json] = {
+        "file": str(args.new_suite),
+        **written._asdict(),
+        "refused": importing.refused,
+        "skipped": dict(importing.skipped),
+    }
+    output.put_result(data, f"{args.new_suite} has {written}.", as_json=args.json)
+    show_next(args, "suite from-history", file=str(args.new_suite), engines=engines)
+    return int(importing.refused > 0)
 
 
 async def _import(
@@ -168,26 +242,6 @@ async def _import(
     else:
         suite_results.show_next_result(args, "suite import", experiment)
     return 1 if counts["refused"] else 0
-
-
-def suite_new(args: Arguments) -> int:
-    path = args.file
-    number = command_line.saved.conversation_id(args.source)
-    with command_line.saved.opened_store() as store:
-        lanes = open_lanes(store.load(number), Registry().find)
-        lane, head = chosen_lane(lanes, args.lane, number)
-        prompts, with_images = write_suite(head, path, number, replaces=args.force)
-    if with_images:
-        output.warn(f"{counted(with_images, 'prompt')} with images skipped: a suite has no images.")
-    if args.lane is None and len(lanes) > 1:
-        others = ", ".join(name for name in lanes if name != lane)
-        output.note(
-            f"The prompts and the answers before them come from the lane {lane}. --lane chooses another: {others}."
-        )
-    message = f"{path} has {counted(prompts, 'prompt')}."
-    output.put_result({"file": str(path), "prompts": prompts, "lane": lane}, message, as_json=args.json)
-    show_next(args, "suite new", file=str(path), engines=list(lanes))
-    return 0
 
 
 def suite_run(args: Arguments) -> int:

@@ -62,6 +62,7 @@ class Arguments:
     logprobs: int | None
     margin: float
     max_kld: float | None
+    new_suite: Path
     no_key: bool
     on: str | None
     one_backend: str | None
@@ -252,6 +253,12 @@ MARGIN = arg(
     "the largest loss of the pass rate, in points, that does not count as worse; default: 3",
     within=(0.1, 99.0),
     default=3.0,
+)
+NEW_SUITE = arg(
+    "-o --to FILE",
+    "the suite to write, a name in .jsonl; default: suite.jsonl",
+    dest="new_suite",
+    default=Path("suite.jsonl"),
 )
 FORCE = arg("--force", "replace the file if it exists")
 YES = arg("--yes", "do not ask for confirmation")

@@ -4,6 +4,7 @@ files have the format of OpenAI's batch API, as vLLM implements it: `BatchReques
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import re
 import time
@@ -26,6 +27,8 @@ from paragone_workbench.text import is_date
 
 _ID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([0-9]{1,9})-([0-9]{1,9})-([0-9]{1,9})")
 """A `custom_id`: the experiment's id, engine, prompt and repetition. It has at most 64 characters."""
+
+_CUSTOM_ID = re.compile(rb'"custom_id": ?"(?=%b")([^"]{36})' % _ID.pattern.encode())
 
 _VERSION = re.compile(r"(-latest|-\d{4}-?\d{2}-?\d{2}|-\d{4})$")
 """The end of a model's name that services add to an alias or replace: gpt-4o answers as gpt-4o-2024-08-06."""
@@ -108,6 +111,15 @@ async def write_batch(
             file.write(wire.json_text(line) + "\n")
             requests += 1
     return requests
+
+
+def experiment_in(path: Path) -> str | None:
+    """Return the id of the experiment whose results a file has; None for a file of another kind. Raises InputError."""
+    with files.reading(path, hint="Name the file of results.") as file:
+        for line in itertools.islice(file, 100):
+            if match := _CUSTOM_ID.search(line):
+                return match[1].decode()
+    return None
 
 
 async def read_batch(

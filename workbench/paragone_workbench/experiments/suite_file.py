@@ -1,4 +1,4 @@
-"""Reads suites from files: JSONL, CSV and TOML."""
+"""Reads suites from files: JSONL, CSV and TOML. And the entries of which a suite file consists, for those that write one."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ from paragone_workbench.experiments.assertions import AssertionCatalog
 from paragone_workbench.experiments.suite import AssertionSpec, Problem, Suite, SuitePrompt, problem_text
 
 
-class _Message(Struct, forbid_unknown_fields=True):
+class _EntryMessage(Struct, forbid_unknown_fields=True):
     role: Role
     content: str
 
@@ -33,19 +33,21 @@ class _Assertion(Struct):
     negated: bool = field(name="not", default=False)
 
 
-class _Record(Struct, forbid_unknown_fields=True, kw_only=True):
+class SuiteEntry(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """The entry of one prompt. A null counts as missing."""
 
-    prompt: str | None = None
-    messages: list[_Message] | None = None
     system: str | None = None
+    prompt: str | None = None
+    messages: list[_EntryMessage] | None = None
+    answer: str | None = None
+    conversation: str | None = None
     expected: str | int | float | None = None
     tags: list[str] | None = None
     variables: dict[str, object] | None = None
     assertions: list[dict[str, object]] | None = None
 
 
-KEYS = _Record.__struct_fields__
+KEYS = SuiteEntry.__struct_fields__
 
 
 class _File(Struct, forbid_unknown_fields=True):
@@ -70,7 +72,7 @@ def _prompt(
 ) -> SuitePrompt:
     """Return the prompt of a record; `system` and `shared` are for all prompts of the file. Raises InputError for the
     first mistake, and ParagoneError for a faulty assertion."""
-    record = data.read(_Record, given, whole="A prompt")
+    record = data.read(SuiteEntry, given, whole="A prompt")
     messages = _messages(record)
     if any(message.role == "system" for message in messages):
         if record.system is not None:
@@ -97,10 +99,12 @@ def _prompt(
         tags=tuple(record.tags or ()),
         variables=variables,
         assertions=assertions,
+        answer=record.answer,
+        conversation=record.conversation or "",
     )
 
 
-def _messages(record: _Record) -> list[Message]:
+def _messages(record: SuiteEntry) -> list[Message]:
     """Return the messages before variables are filled in. Raises InputError."""
     if record.messages is None:
         if not (record.prompt or "").strip():
@@ -111,6 +115,18 @@ def _messages(record: _Record) -> list[Message]:
     if not any(message.role == "user" for message in record.messages):
         raise InputError("'messages' needs a message with the role 'user'.")
     return [Message(role=message.role, text=message.content) for message in record.messages]
+
+
+def entry_of(messages: Sequence[Message], *, answer: str | None = None, conversation: str = "") -> SuiteEntry:
+    """Return the entry of a prompt: a `prompt`, or `messages` if there are messages before the prompt."""
+    entry = SuiteEntry(answer=answer, conversation=conversation or None)
+    if messages[0].role == "system":
+        entry.system, messages = messages[0].text, messages[1:]
+    if len(messages) == 1:
+        entry.prompt = messages[0].text
+    else:
+        entry.messages = [_EntryMessage(role=it.role, content=it.text) for it in messages]
+    return entry
 
 
 def assertion_spec(item: object) -> AssertionSpec:

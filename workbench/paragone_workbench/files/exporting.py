@@ -1,19 +1,15 @@
-"""Write conversations, suites of their prompts, and reports into files."""
+"""Write conversations and reports into files."""
 
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from paragone import InputError, Json, Message
+from paragone import InputError
 from paragone.texts import counted, size_text
-from paragone_workbench.engines.definitions import BackendLookup, suggest
-from paragone_workbench.lanes.lane import names_of
-from paragone_workbench.paths import check_target, replacing
+from paragone_workbench.engines.definitions import BackendLookup
+from paragone_workbench.paths import check_target
 from paragone_workbench.reporting.file import ReportFormat, find_subject, format_of, write
-from paragone_workbench.runs.context import messages_for, path_to
-from paragone_workbench.runs.run import Run
 from paragone_workbench.store import StoreError
 from paragone_workbench.store.experiments import Experiment
 from paragone_workbench.store.records import SavedConversation
@@ -97,58 +93,6 @@ def _markdown(store: Store, conversations: Iterable[SavedConversation], find: Ba
     for position, saved in enumerate(conversations):
         yield "\n" if position else ""
         yield from report_pieces(conversation_report(saved, find, store), "md", time.time())
-
-
-def open_lanes(saved: SavedConversation, find: BackendLookup) -> dict[str, Run]:
-    """Return the last run of each lane that is not closed, by the name of the lane, the first lane first."""
-    names = names_of(saved.lanes, find)
-    return {names[it.id]: it.head for it in saved.lanes if not it.closed and it.head is not None}
-
-
-def chosen_lane(lanes: Mapping[str, Run], name: str | None, number: int) -> tuple[str, Run]:
-    """Return the lane of this name, or the first one. Raises InputError."""
-    if not lanes:
-        raise InputError(f"Conversation c{number} has no open lane with a prompt.")
-    name = next(iter(lanes)) if name is None else name
-    if name not in lanes:
-        raise InputError(f"Conversation c{number} has no open lane {name!r}.", hint=suggest(name, lanes))
-    return name, lanes[name]
-
-
-def write_suite(head: Run, path: Path, number: int, *, replaces: bool = False) -> tuple[int, int]:
-    """Write the prompts on the path of a lane as lines of JSON, each with the messages before it. Return how many
-    were written, and how many were skipped because of images. Raises InputError if no prompt can be written or the
-    file may not be replaced, and ParagoneError."""
-    if path.suffix.lower() != ".jsonl":
-        raise InputError(f"The name of the suite {path} must end in .jsonl.")
-    check_target(path, replaces=replaces)
-    written = with_images = 0
-    with replacing(path) as file:
-        for run in path_to(head):
-            if run.prompt is None or not run.prompt.text.strip():
-                continue
-            messages = messages_for(run.prompt, run.continues)
-            if any(message.images for message in messages):
-                with_images += 1
-                continue
-            file.write(f"{json.dumps(_record(messages), ensure_ascii=False)}\n")
-            written += 1
-        if not written:
-            raise InputError(
-                f"Conversation c{number} has no prompt for a suite.",
-                hint="A suite gets the prompts of a lane that have no images.",
-            )
-    return written, with_images
-
-
-def _record(messages: tuple[Message, ...]) -> dict[str, Json]:
-    """Return the record of a prompt in a suite file: a `prompt`, or `messages` if there are messages before the prompt."""
-    system: dict[str, Json] = {}
-    if messages[0].role == "system":
-        system, messages = {"system": messages[0].text}, messages[1:]
-    if len(messages) == 1:
-        return {**system, "prompt": messages[0].text}
-    return {**system, "messages": [{"role": message.role, "content": message.text} for message in messages]}
 
 
 def write_report(store: Store, subject_id: str, path: Path, find: BackendLookup, *, replaces: bool) -> int:

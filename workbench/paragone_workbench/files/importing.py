@@ -142,18 +142,9 @@ def _public(value: Json) -> Json:
     return value
 
 
-# Each function yields nothing if the JSON comes from another program.
-_READERS: tuple[Callable[[Json], Iterator[other_programs.Chat]], ...] = (
-    other_programs.chatgpt_chats,
-    other_programs.open_webui_chats,
-    other_programs.llama_web_ui_chats,
-    other_programs.lm_studio_chats,
-    other_programs.openai_chats,
-)
-
 FORMATS = (
     "a document of paragone, an export of ChatGPT, Open WebUI or llama-server's web interface, a conversation of LM Studio, "
-    "messages in OpenAI's format, or the database of llm or oterm"
+    "messages in OpenAI's or ShareGPT's format, or the database of llm or oterm"
 )
 """The formats that can be imported, for use in messages."""
 
@@ -183,7 +174,7 @@ def read_conversations(path: Path) -> Iterator[SavedConversation]:
         found = (
             _in_document(path, data)
             if "paragone_document" in json_values.object_at(data)
-            else _dated(_chats(data), path)
+            else _dated(other_programs.chats_in(data), path)
         )
     count = empty = 0
     for conversation in found:
@@ -300,15 +291,6 @@ def _documents(path: Path) -> Iterator[Json]:
 def _in_document(path: Path, document: Json) -> Iterator[SavedConversation]:
     for conversation in json_values.list_at(document, "conversations") or [document]:
         yield read_conversation(path, conversation)
-
-
-def _chats(data: Json) -> Iterator[other_programs.Chat]:
-    for read in _READERS:
-        chats = read(data)
-        if (first := next(chats, None)) is not None:
-            yield first
-            yield from chats
-            return
 
 
 def _dated(chats: Iterable[other_programs.Chat], path: Path) -> Iterator[SavedConversation]:

@@ -4,11 +4,11 @@ import base64
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from paragone import Image, InputError, Json, Role
-from paragone.json_values import list_at, number_at, text_at, texts_at, value_at
+from paragone.json_values import list_at, number_at, object_at, text_at, texts_at, value_at
 from paragone.texts import quoted
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import IMPORTED, EngineDefinition
@@ -180,7 +180,7 @@ def conversation_of(chat: Chat) -> SavedConversation:
         end.texts.append(message.text)
         end.run = None
         if following[message.id] != ["assistant"]:
-            text = "\n\n".join(end.texts)
+            text = "\n\n".join(filter(None, end.texts))  # a call of a tool has no text
             copied += len(text) if len(end.texts) > 1 else 0
             end.run = _run(chat, message, text, end.prompt, end.continues)
             runs.append(end.run)
@@ -439,3 +439,59 @@ def _open_webui_messages(nodes: dict[str, Json], system: str) -> Iterator[ChatMe
             created=seconds(node, "timestamp"),
             images=tuple(images(list_at(node, "files"), "url")),
         )
+
+
+_SHAREGPT_ROLES: Mapping[str, Role] = {
+    "system": "system",
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "assistant": "assistant",
+    "function_call": "assistant",
+}
+
+
+def sharegpt_chats(data: Json) -> Iterator[Chat]:
+    for listed in list_at(data) or [data]:
+        turns = list_at(listed, "conversations")
+        if not turns or not all(text_at(turn, "from") and "value" in object_at(turn) for turn in turns):
+            continue
+        messages: list[ChatMessage] = []
+        for turn in turns:
+            sender = text_at(turn, "from").lower()
+            if (role := _SHAREGPT_ROLES.get(sender)) is None:
+                continue  # the result of a call of a tool
+            text = "" if sender == "function_call" else text_at(turn, "value")
+            parent = messages[-1].id if messages else None
+            messages.append(ChatMessage(id=str(len(messages)), parent=parent, role=role, text=text))
+        yield Chat(
+            source="sharegpt",
+            id=text_at(listed, "id") or derived_id(json.dumps(listed, sort_keys=True)),
+            title="",
+            created=0.0,
+            messages=messages,
+        )
+
+
+# Each function yields nothing if the JSON comes from another program.
+_READERS: tuple[Callable[[Json], Iterator[Chat]], ...] = (
+    chatgpt_chats,
+    open_webui_chats,
+    llama_web_ui_chats,
+    lm_studio_chats,
+    sharegpt_chats,
+    openai_chats,
+)
+
+
+def chats_in(data: Json) -> Iterator[Chat]:
+    """Yield the conversations in JSON of a known program; none if no program is known to write such JSON."""
+    for read in _READERS:
+        chats = read(data)
+        if (first := next(chats, None)) is not None:
+            yield first
+            yield from chats
+            return
