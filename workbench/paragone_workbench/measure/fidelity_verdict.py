@@ -176,7 +176,7 @@ def _beside_noise(kld: statistics.Estimate, candidate: results.Measured, fidelit
 PARTS = 4
 
 
-def depths(klds: Sequence[Sequence[statistics.Values]], window: int) -> list[dict[str, Json]]:
+def depths(klds: Sequence[results.Units], window: int) -> list[dict[str, Json]]:
     """Return the mean KL divergence of each candidate by depth in the context. `window` is the size of a window.
     `parts` are the ranges of depths in tokens, the shallowest first. `growth` is the last part's divergence minus
     the first's, as a mean over windows; None with too few windows. `adjusted_p` is the p-value of the t-test over
@@ -189,12 +189,12 @@ def depths(klds: Sequence[Sequence[statistics.Values]], window: int) -> list[dic
     return [depth for depth, _ in found]
 
 
-def _depth(units: Sequence[statistics.Values], window: int) -> tuple[dict[str, Json], statistics.Values]:
+def _depth(units: results.Units, window: int) -> tuple[dict[str, Json], statistics.Values]:
     """Return the divergence by depth, and for each window the last part's divergence minus the first's."""
     unknown: dict[str, Json] = {"growth": None, "interval": None, "adjusted_p": None, "grows": False}
-    if not len(units) or len(units[0]) < PARTS:
+    kld = statistics.np.array(list(units))
+    if kld.ndim < 2 or kld.shape[1] < PARTS:
         return {"parts": [], **unknown}, statistics.np.empty(0)
-    kld = statistics.np.stack(units)
     columns = statistics.np.array_split(statistics.np.arange(kld.shape[1]), PARTS)
     before = window // 2 + 1  # number of tokens before the first scored position
     parts: list[Json] = []

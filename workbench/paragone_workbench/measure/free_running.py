@@ -327,4 +327,4 @@ class Comparison:
                 "notes": list(self.cautions),
                 **summarize([(engine.definition.name, own) for engine, own in self.answers.items()]),
             }
-        return {"text": text, **fidelity_json(self.fidelity), "free_running": free_running}
+        return {"text": text, "suite": None, **fidelity_json(self.fidelity), "free_running": free_running}
