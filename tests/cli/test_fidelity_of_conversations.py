@@ -3,10 +3,11 @@
 import contextlib
 import json
 import math
-import statistics
+import signal
 from collections import defaultdict
 from collections.abc import Sequence
 from ctypes import c_float, c_int8, c_int32
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,9 @@ from paragone_llama_cpp.model import open_model
 from paragone_workbench.store import Store
 
 from .conftest import data, paragone, said
+from .test_serve import serving
+
+pytestmark = pytest.mark.model
 
 SYSTEM = "You are a cook."
 CONVERSATIONS = {
@@ -76,7 +80,8 @@ class Loop:
 
 
 def by_hand(reference, candidate):
-    """The figures of each conversation: KL divergences, equal choices, and differences of log-losses."""
+    """The figures of each conversation: KL divergences, equal choices, differences of log-losses, and these
+    without the ends of the answers."""
     found = defaultdict(list)
     for entry in entries():
         system = {"role": "system", "content": entry["system"]}
@@ -87,60 +92,58 @@ def by_hand(reference, candidate):
         kld = (np.exp(p) * (p - q)).sum(axis=1)
         following = np.arange(len(p)), ids[before:]
         same = p.argmax(axis=1) == q.argmax(axis=1)
-        found[entry["conversation"]].append((kld, same, p[following] - q[following]))
+        losses = p[following] - q[following]
+        without_end = np.where(np.arange(len(p)) < len(p) - 1, losses, 0)
+        found[entry["conversation"]].append((kld, same, losses, without_end))
     return [tuple(map(np.concatenate, zip(*turns, strict=True))) for turns in found.values()]
 
 
-@pytest.mark.model
-def test_recorded_answers_agree_with_a_loop_over_the_c_api_to_one_percent(smol, smaller_smollm2, tmp_path):
-    suite = tmp_path / "own.jsonl"
-    suite.write_text("".join(json.dumps(entry) + "\n" for entry in entries()))
-    engines = smol[0], f"llama_cpp:{smaller_smollm2}"
-    options = ("--set", "n_threads=1", "--set", "n_ctx=512", "--set", "flash_attn=off")
-    done = paragone("fidelity", *engines, "--suite", str(suite), "--answers", "recorded", "--json", *options)
+OPTIONS = ("--set", "n_threads=1", "--set", "n_ctx=512", "--set", "flash_attn=off")
+
+
+@pytest.fixture
+def suite(tmp_path):
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries()))
+    return str(path)
+
+
+@pytest.fixture
+def engines(smol, smaller_smollm2):
+    return smol[0], f"llama_cpp:{smaller_smollm2}"
+
+
+def test_recorded_answers_agree_with_a_loop_over_the_c_api_to_one_percent(engines, suite):
+    done = paragone("fidelity", *engines, "--suite", suite, "--answers", "recorded", "--json", *OPTIONS)
     found = data("fidelity", done)
     assert (done.returncode, said(done)) == (0, "")
     (ours,) = found["candidates"]
     expected = by_hand(*(Loop(engine.partition(":")[2]) for engine in engines))
-
-    def approx(name, at):
-        """The mean over all positions, and its standard error with the conversations as units."""
+    for at, (name, error) in enumerate(
+        (("mean_kld", "mean_kld_se"), ("top1_agreement", "top1_se"), ("log_ppl_ratio", "log_ppl_ratio_se"))
+    ):
+        # the mean over all positions, and its standard error with the conversations as units
         sums, counts = [units[at].sum() for units in expected], [len(units[at]) for units in expected]
         mean = sum(sums) / sum(counts)
-        residuals = [total - mean * count for total, count in zip(sums, counts, strict=True)]
-        error = math.sqrt(len(sums) / (len(sums) - 1) * sum(it**2 for it in residuals)) / sum(counts)
+        squares = sum((total - mean * count) ** 2 for total, count in zip(sums, counts, strict=True))
         assert ours[name] == pytest.approx(mean, rel=0.01)
-        assert ours[f"{name.removesuffix('_agreement')}_se"] == pytest.approx(error, rel=0.01)
-
-    approx("mean_kld", 0)
-    approx("top1_agreement", 1)
-    approx("log_ppl_ratio", 2)
+        assert ours[error] == pytest.approx(math.sqrt(squares * 5 / 4) / sum(counts), rel=0.01)
     assert (found["windows"], found["tokens_scored"]) == (5, sum(len(units[0]) for units in expected))
-    assert found["suite"] == {
-        "name": "own.jsonl",
-        "answers": "recorded",
-        "turns": 8,
-        "scored": 8,
-        "skipped": 0,
-    }
+    about = {"name": "own.jsonl", "answers": "recorded", "turns": 8, "scored": 8, "skipped": 0}
+    assert found["suite"] == about
     worst = sorted((kld for units in expected for kld in units[0]), reverse=True)[:10]
     assert [place["kld"] for place in ours["places"]] == pytest.approx(worst, rel=0.01)
-    assert statistics.fmean(tag["tokens"] for tag in ours["by_tag"]) == found["tokens_scored"] / 5
+    assert sum(tag["tokens"] for tag in ours["by_tag"]) == found["tokens_scored"]
 
 
-@pytest.mark.model
-def test_the_references_own_answers_are_scored_to_their_end(smol, smaller_smollm2, tmp_path):
+def test_the_references_own_answers_are_scored(smol, engines, tmp_path):
     suite = tmp_path / "own.jsonl"
     suite.write_text("".join(json.dumps({"prompt": f"Tell me about {it}."}) + "\n" for it in CONVERSATIONS))
-    engine, *options = smol
-    done = paragone(
-        "fidelity", engine, engine, f"llama_cpp:{smaller_smollm2}", "--suite", str(suite), *options
-    )
+    reference, candidate = engines
+    done = paragone("fidelity", reference, reference, candidate, "--suite", str(suite), *smol[1:])
     assert done.returncode == 0
     printed = done.stdout.decode()
-    assert printed.startswith("Reference ")
     assert " tokens of 5 greedy answers in 5 of 5 conversations\n" in printed
-    assert "nothing was compared" in printed
     (row,) = (line for line in printed.splitlines() if line.startswith("never another token"))
     assert "5 of 5 answers" in row
     with contextlib.closing(Store.open()) as store:
@@ -148,7 +151,24 @@ def test_the_references_own_answers_are_scored_to_their_end(smol, smaller_smollm
     same, other = saved.data["candidates"]
     assert (same["mean_kld"], same["divergence"]["never"]) == (0, 5)
     assert other["mean_kld"] > saved.data["noise"]["mean_kld"]
-    place = other["places"][0]
-    first = [place[side][0]["text"] for side in ("reference", "candidate")]
-    assert place["following"].startswith(first[0]) or place["kld"] < 0.1
-    assert place["question"].startswith("Tell me about ")
+    assert other["places"][0]["question"].startswith("Tell me about ")
+
+
+def test_a_server_that_repeats_answers_with_log_probabilities_is_compared_by_them(engines, suite, settings):
+    reference, candidate = engines
+    with serving(candidate, "--no-key", *OPTIONS) as (process, address, _):
+        name = Path(candidate).stem
+        settings(f'[engines.served]\nbackend = "openai"\nmodel = "{name}"\nurl = "{address}"\n')
+        options = [word.replace("n_", f"{Path(reference).stem}.n_") for word in OPTIONS[:4]]
+        done = paragone(
+            *("fidelity", reference, "served", "--suite", suite, "--answers", "recorded", "--json", *options)
+        )
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    found = data("fidelity", done)
+    (served,) = found["candidates"]
+    assert (done.returncode, served["mean_kld"]) == (0, None)
+    assert "reports only the log-probabilities of given answers" in served["reason"]
+    expected = by_hand(*(Loop(engine.partition(":")[2]) for engine in engines))
+    total = sum(units[3].sum() for units in expected)
+    assert served["log_ppl_ratio"] * found["tokens_scored"] == pytest.approx(total, rel=0.01)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +14,14 @@ import paragone
 from paragone import Json
 from paragone.json_values import objects_at
 from paragone.texts import counted
+from paragone.threads import physical_cores
 from paragone_workbench.compare.diff import common_length
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.measure import fidelity as results
 from paragone_workbench.measure import fidelity_verdict
 from paragone_workbench.measure.fidelity import Fidelity, Measured, MeasurementStep, Place, Window
 from paragone_workbench.measure.free_running import Comparison
-from paragone_workbench.statistics import np
+from paragone_workbench.statistics import Values, np
 
 if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
@@ -48,6 +51,12 @@ class AnswerPart(Window):
     turn: Turn
     first: int
     """Index in the answer of the first scored token."""
+    text: str
+    """The rendered prompt and the whole answer."""
+    size: int
+    """Number of bytes of the whole answer."""
+    length: int
+    """Number of tokens of the whole answer, without its end."""
 
 
 PART = 512
@@ -55,6 +64,7 @@ PART = 512
 
 
 class _Answer(NamedTuple):
+    prompt: str
     text: str
     ids: Sequence[int]
     """The tokens of the prompt and the answer."""
@@ -88,10 +98,19 @@ class ConversationFidelity(Fidelity):
         """The scored parts of answers, in the reference's tokens."""
         self.places: dict[Measured, Sequence[Json]] = {}
         """The worst places of each candidate, in words."""
+        self.answering: list[EngineTask] = []
+        """The candidates that report neither distributions nor log-probabilities: only their answers can be compared."""
         self.skipped = 0
-        """Number of answers that exceed the context of an engine."""
+        """Number of turns without an answer that fits in the context of all engines."""
 
     async def measure(self, on_step: Callable[[MeasurementStep], None] = lambda step: None) -> None:
+        for measured in self.measured:
+            measured.engine.open(physical_cores())
+        if await self.reference.engine.opened() and not self.reference.engine.capabilities.distributions:
+            self.answering = [candidate.engine for candidate in self.candidates]
+            for candidate in self.candidates:
+                candidate.reason = f"{self.reference.name} reports no distributions. {_ANSWERS}"
+            return
         try:
             await super().measure(on_step)
         finally:
@@ -101,21 +120,65 @@ class ConversationFidelity(Fidelity):
                 for measured in self.candidates:
                     self.places[measured] = [await _place(place, texts) for place in measured.worst]
 
+    async def _prepared(
+        self, candidate: Measured, vocabulary: paragone.Vocabulary, windows: list[Window]
+    ) -> list[Window] | None:
+        known = candidate.engine.capabilities if await candidate.engine.opened() else None
+        if known is None or known.distributions or known.top_tokens:
+            return await super()._prepared(candidate, vocabulary, windows)
+        candidate.size, candidate.tokens = candidate.engine.require_open().size, self.reference.tokens
+        if not known.score:
+            candidate.reason = f"{candidate.name} reports no probabilities of given answers. {_ANSWERS}"
+            self.answering.append(candidate.engine)
+            return None
+        candidate.only_losses = True
+        candidate.reason = (
+            f"{candidate.name} reports only the log-probabilities of given answers, so there is no KL divergence. "
+            "The log-likelihoods of the answers are compared."
+        )
+        return windows
+
+    async def _measure_candidate(self, candidate: Measured, window: Window, kept: results.Rows) -> None:
+        if not candidate.only_losses:
+            await super()._measure_candidate(candidate, window, kept)
+        elif (found := await self._attempt(candidate, self._losses(candidate, window))) is not None:
+            candidate.window_losses.append(found)
+
+    async def _losses(self, candidate: Measured, window: Window) -> Values:
+        """Return the log-loss of the answer, which may have other tokens for the candidate, in equal shares for the tokens of
+        the reference. At the end of the answer, which the text does not contain, both have the same."""
+        assert isinstance(window, AnswerPart)
+        request = paragone.ScoreRequest(text=window.text)
+
+        async def read(opened: paragone.OpenEngine) -> list[paragone.Token]:
+            async with contextlib.aclosing(opened.score(request)) as events:
+                return [event async for event in events if isinstance(event, paragone.Token)]
+
+        loss, left = 0.0, window.size
+        for token in reversed(await candidate.engine.use(read, self._stopped)):
+            if left <= 0:
+                break
+            loss -= token.logprob or 0.0
+            left -= token.n_bytes or 0
+        if left > 0:
+            raise paragone.EngineError(f"{candidate.name} returned too few log-probabilities of an answer.")
+        found = np.full(len(window.targets), loss / max(window.length, 1))
+        ends = window.first + len(window.targets) - window.length
+        found[len(found) - max(ends, 0) :] = self.reference.window_losses[-1][len(found) - max(ends, 0) :]
+        return found
+
     async def _windows(self, measured: Measured) -> list[Window]:
         await asyncio.gather(*(other.engine.opened() for other in self.measured))
         engines = [other.engine for other in self.measured if other.engine.is_open]
         context = min(engine.require_open().context or math.inf for engine in engines)
         conversations: dict[str, int] = {}
         parts: list[AnswerPart] = []
-        size = skipped = 0
+        size = 0
         known = measured.engine.capabilities
         end = await measured.engine.use(_end_of_turn) if known.token_ids and known.score else None
         for number, turn in enumerate(self.turns):
             answer = await self._answer(measured, number, turn)
-            if answer is None or len(answer.ids) <= answer.start:
-                continue
-            if len(answer.ids) > context:
-                skipped += 1
+            if answer is None or len(answer.ids) > context:
                 continue
             unit = conversations.setdefault(turn.conversation or f"#{turn.index}", len(conversations))
             size += len(answer.text.encode())
@@ -128,17 +191,22 @@ class ConversationFidelity(Fidelity):
                     unit=unit,
                     turn=turn,
                     first=at - answer.start,
+                    text=answer.prompt + answer.text,
+                    size=len(answer.text.encode()),
+                    length=len(answer.ids) - answer.start,
                 )
                 for at in range(answer.start, len(whole), PART)
             ]
         if not parts:
             raise paragone.InputError(
-                f"There is no answer to measure: {counted(skipped, 'answer')} exceed the context of an engine.",
+                f"There is no answer to measure: the answers to {counted(len(self.turns), 'prompt')} are empty, or exceed "
+                "the context of an engine.",
                 hint="Set a larger context, such as -s n_ctx=8192.",
             )
         measured.tokens = sum(len(part.targets) for part in parts)
         if measured is self.reference:
-            self.parts, self.text_bytes, self.skipped = parts, size, skipped
+            self.parts, self.text_bytes = parts, size
+            self.skipped = len(self.turns) - len({part.turn.index for part in parts})
         return [*parts]
 
     async def _answer(self, measured: Measured, number: int, turn: Turn) -> _Answer | None:
@@ -153,7 +221,11 @@ class ConversationFidelity(Fidelity):
             prompt = run.settings.prompt_ids
             if prompt:
                 own = [token.id for token in run.tokens if token.id is not None]
-                return _Answer(run.thinking + run.text, (*prompt, *own), len(prompt), is_whole)
+                known = measured.engine.capabilities
+                written = run.thinking + run.text
+                if known.token_ids and known.score:  # with the tags of a thinking block
+                    written = await _Texts(measured.engine).of(*own)
+                return _Answer(run.settings.prompt or "", written, (*prompt, *own), len(prompt), is_whole)
         request = paragone.TokenizeRequest(messages=turn.messages, sampling=measured.engine.sampling)
         rendered = await measured.engine.use(lambda opened: opened.tokenize(request))
         if rendered.text is None:
@@ -161,7 +233,7 @@ class ConversationFidelity(Fidelity):
         given = paragone.TokenizeRequest(text=rendered.text + text)
         ids = (await measured.engine.use(lambda opened: opened.tokenize(given))).ids
         # a token with the end of the prompt and the start of the answer counts as part of the answer
-        return _Answer(text, ids, common_length(rendered.ids, ids), is_whole)
+        return _Answer(rendered.text, text, ids, common_length(rendered.ids, ids), is_whole)
 
 
 async def _end_of_turn(opened: paragone.OpenEngine) -> int | None:
@@ -195,21 +267,45 @@ class ConversationComparison(Comparison):
 
     async def measure(self, on_step: Callable[[MeasurementStep], None]) -> None:
         """Let the reference answer unless the answers are recorded, then measure the distributions."""
-        reference, total = self.engines[0], len(self.prompts)
-        for number in range(0 if self.fidelity.recorded else total):
-            if self.stopped or (reference in self.answer_errors and not reference.is_open):
-                break
-            on_step(MeasurementStep("prompt", number, total, number + 1, total))
-            await self._ask(reference, number, prompt_ids=True)
-        self.fidelity.greedy = self.answers[reference]
+        reference = self.engines[0]
+        if not self.fidelity.recorded:
+            await self._ask_all([reference], on_step)
+            self.fidelity.greedy = self.answers[reference]
         if not self.stopped:
             try:
                 await self.fidelity.measure(on_step)
             except paragone.ParagoneError as error:
                 self.refused = None if self.stopped else error
+        if answering := self.fidelity.answering:
+            await self._ask_all([*([reference] if self.fidelity.recorded else ()), *answering], on_step)
+
+    async def _ask_all(
+        self, engines: Sequence[EngineTask], on_step: Callable[[MeasurementStep], None]
+    ) -> None:
+        total = len(self.prompts)
+        for done, (number, engine) in enumerate(itertools.product(range(total), engines)):
+            if self.stopped or (engine in self.answer_errors and not engine.is_open):
+                return
+            on_step(MeasurementStep("prompt", done, total * len(engines), number + 1, total))
+            await self._ask(engine, number, prompt_ids=True)
+            if isinstance(self.answer_errors.get(engine), paragone.ContextOverflow):
+                del self.answer_errors[engine]  # this turn is skipped
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        why = () if self.fidelity.parts else (candidate.reason for candidate in self.fidelity.candidates)
+        return (*dict.fromkeys(why), *super().cautions)
 
     def to_json(self, *, text: str | None, prompts: str | None) -> dict[str, Json]:
-        return {"text": text, **conversations_json(self.fidelity, prompts), "free_running": None}
+        answering = self.fidelity.answering
+        answers = {engine: own for engine, own in self.answers.items() if engine in answering}
+        if answers:
+            answers = {self.engines[0]: self.answers[self.engines[0]], **answers}
+        data = conversations_json(self.fidelity, prompts)
+        return {"text": text, **data, "free_running": self.free_running_json(prompts, answers)}
+
+
+_ANSWERS = "The greedy answers are compared."
 
 
 _CONTEXT, _AFTER = 400, 40
@@ -296,9 +392,9 @@ def _divergence(fidelity: ConversationFidelity, candidate: Measured) -> Json:
 
 
 def _by_tag(fidelity: ConversationFidelity, candidate: Measured) -> Iterator[dict[str, Json]]:
-    for tag in sorted({tag for part in fidelity.parts for tag in part.turn.tags}):
-        both = zip(fidelity.parts, candidate.scores, strict=False)
-        tagged = [(part.unit, scores) for part, scores in both if tag in part.turn.tags]
+    measured = [*zip(fidelity.parts, candidate.scores, strict=False)]
+    for tag in sorted({tag for part, _ in measured for tag in part.turn.tags}):
+        tagged = [(part.unit, scores) for part, scores in measured if tag in part.turn.tags]
         kld = results.by_unit((unit, scores.kld) for unit, scores in tagged)
         same = results.mean(results.by_unit((unit, scores.same_top) for unit, scores in tagged))
         yield {

@@ -232,6 +232,8 @@ class Measured:
         """For each window the `top_agreement`, if the engine reports only its most likely tokens."""
         self.reason = ""
         """Why the candidate is not compared over the whole vocabulary; empty if it is."""
+        self.only_losses = False
+        """Whether the candidate reports only the log-probabilities of given tokens."""
         self.window_losses: list[Values] = []
         """For each window, the log-loss at each position."""
         self.worst: list[Place] = []
@@ -480,7 +482,8 @@ class Fidelity:
 
     async def _prepared(
         self, candidate: Measured, vocabulary: paragone.Vocabulary, windows: list[Window]
-    ) -> list[Window]:
+    ) -> list[Window] | None:
+        """Return the windows of the candidate's own tokens; None if it has nothing to compute."""
         same = await self._vocabulary(candidate) == vocabulary
         full = candidate.engine.capabilities.distributions
         different = f"{candidate.name} and {self.reference.name} have different vocabularies"

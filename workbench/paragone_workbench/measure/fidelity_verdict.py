@@ -104,6 +104,16 @@ def verdict(candidate: results.Measured, fidelity: Fidelity) -> str:
             f"{candidate.name}: picks the top token of {reference.name} at {same.value:.1%} of the positions, and "
             f"{common.value:.1%} of the reference's top {results.TOP} tokens are among the candidate's."
         )
+    if candidate.only_losses:
+        loss = results.mean(excess_of(candidate, reference) or ())
+        return (
+            ""
+            if loss is None
+            else (
+                f"{candidate.name}: the answers' log-likelihood differs from {reference.name} by "
+                f"{statistics.number(loss._replace(value=-loss.value))} nats a token."
+            )
+        )
     if candidate.reason:
         candidate_bits, reference_bits = (
             measured.bits_per_byte(fidelity.text_bytes) for measured in (candidate, reference)
@@ -257,7 +267,7 @@ def _measured_json(measured: results.Measured, fidelity: Fidelity) -> dict[str, 
 
 def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str, Json]:
     # a passage that is difficult for both engines does not add to the uncertainty
-    excess = None if candidate.reason or not candidate.windows else _excess(candidate, fidelity.reference)
+    excess = excess_of(candidate, fidelity.reference)
     kld = results.mean(candidate.kld)
     same, common = candidate.top_estimates
     return {
@@ -285,8 +295,11 @@ def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str
     }
 
 
-def _excess(candidate: results.Measured, reference: results.Measured) -> list[statistics.Values]:
-    """Return by how much the candidate's log-losses exceed the reference's, over the windows that both have."""
+def excess_of(candidate: results.Measured, reference: results.Measured) -> list[statistics.Values] | None:
+    """Return by how much the candidate's log-losses exceed the reference's, over the windows that both have. None
+    without such windows, and for other tokens than the reference's."""
+    if not candidate.windows or (candidate.reason and not candidate.only_losses):
+        return None
     both = zip(candidate.window_losses, reference.window_losses, strict=False)
     return candidate.by_unit(own - other for own, other in both)
 

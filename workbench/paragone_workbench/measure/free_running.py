@@ -318,13 +318,18 @@ class Comparison:
 
     def to_json(self, *, text: str | None, prompts: str | None) -> dict[str, Json]:
         """Return the measurements. `text` and `prompts` name the files; None for the built-in ones."""
-        free_running: Json = None
-        if any(self.answers.values()):
-            free_running = {
-                "prompts": prompts,
-                "asked": len(self.prompts),
-                "partial": self.stopped or bool(self.answer_errors),
-                "notes": list(self.cautions),
-                **summarize([(engine.definition.name, own) for engine, own in self.answers.items()]),
-            }
+        free_running = self.free_running_json(prompts, self.answers)
         return {"text": text, "suite": None, **fidelity_json(self.fidelity), "free_running": free_running}
+
+    def free_running_json(
+        self, prompts: str | None, answers: Mapping[EngineTask, Mapping[int, RunResult]]
+    ) -> Json:
+        if not any(answers.values()):
+            return None
+        return {
+            "prompts": prompts,
+            "asked": len(self.prompts),
+            "partial": self.stopped or bool(self.answer_errors),
+            "notes": list(self.cautions),
+            **summarize([(engine.definition.name, own) for engine, own in answers.items()]),
+        }
