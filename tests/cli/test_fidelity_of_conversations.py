@@ -148,9 +148,10 @@ def test_the_references_own_answers_are_scored(smol, engines, tmp_path):
     assert "5 of 5 answers" in row
     with contextlib.closing(Store.open()) as store:
         (saved,) = store.measurements.all("fidelity")
-    same, other = saved.data["candidates"]
+    found = json.loads(json.dumps(saved.data))
+    same, other = found["candidates"]
     assert (same["mean_kld"], same["divergence"]["never"]) == (0, 5)
-    assert other["mean_kld"] > saved.data["noise"]["mean_kld"]
+    assert other["mean_kld"] > found["noise"]["mean_kld"]
     assert other["places"][0]["question"].startswith("Tell me about ")
 
 

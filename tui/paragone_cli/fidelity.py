@@ -83,9 +83,10 @@ def fidelity(args: Arguments) -> int:
             "There is nothing to compare the reference with.",
             hint="Name a candidate as well, or types of the KV cache with --kv.",
         )
-    comparison = (
-        _over_suite(args, context, engines) if args.suite is not None else _over_text(args, context, engines)
-    )
+    if args.suite is None:
+        comparison = _over_text(args, context, engines)
+    else:
+        comparison = _over_suite(args.suite, args.answers == "recorded", context, engines)
     status = event_loop.run(_measure(args, comparison))
     if comparison.is_measured:
         saved.save_measurement("fidelity", engines, _json(args, comparison), context.registry)
@@ -99,14 +100,13 @@ def fidelity(args: Arguments) -> int:
 
 
 def _over_suite(
-    args: Arguments, context: CommandContext, engines: Sequence[EngineDefinition]
+    path: Path, recorded: bool, context: CommandContext, engines: Sequence[EngineDefinition]
 ) -> free_running.Comparison:
-    recorded = args.answers == "recorded"
     with closing(load_assertions()) as catalog:
-        turns = [turn for turn in questions(args.suite, catalog).prompts if turn.answer or not recorded]
+        turns = [turn for turn in questions(path, catalog).prompts if turn.answer or not recorded]
     if not turns:
         raise InputError(
-            f"No prompt of {args.suite} has a recorded answer.",
+            f"No prompt of {path.name} has a recorded answer.",
             hint="Omit --answers recorded: then the reference answers the prompts.",
         )
     return ConversationComparison(context.registry, engines, turns, recorded=recorded)

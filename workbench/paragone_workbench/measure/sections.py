@@ -391,6 +391,10 @@ def _range(part: Mapping[str, Json], dash: str) -> str:
 
 def _findings(data: Mapping[str, Json], candidates: EngineRows, *, compared: bool) -> Iterator[Remark]:
     said = False
+    suite = object_at(data, "suite")
+    if skipped := count_at(suite, "skipped"):
+        skipped_of = f"{skipped:,} of {counted(count_at(suite, 'turns') or 0, 'answer')} {'is' if skipped == 1 else 'are'}"
+        yield Remark(f"{skipped_of} skipped: they are missing, or exceed the context of an engine.", True)
     for name, candidate in candidates:
         depth = object_at(candidate, "by_depth")
         ends = [
