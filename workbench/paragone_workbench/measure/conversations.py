@@ -6,30 +6,33 @@ import asyncio
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import paragone
 from paragone import Json
-from paragone.json_values import objects_at
+from paragone.json_values import count_at, objects_at, text_at
 from paragone.texts import counted
 from paragone.threads import physical_cores
+from paragone.wire import from_json
 from paragone_workbench.compare.diff import common_length
+from paragone_workbench.compare.divergence import Divergence, Fork, ForkSide
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.measure import fidelity as results
 from paragone_workbench.measure import fidelity_verdict
-from paragone_workbench.measure.fidelity import Fidelity, Measured, MeasurementStep, Place, Window
+from paragone_workbench.measure.fidelity import Fidelity, Measured, MeasurementStep, Window, WorstPlace
 from paragone_workbench.measure.free_running import Comparison
+from paragone_workbench.runs.result import RunResult
 from paragone_workbench.statistics import Values, np
 
 if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
-    from paragone_workbench.runs.result import RunResult
+    from paragone_workbench.store.votes import Measurement
 
 
-class Turn(Protocol):
+class ConversationTurn(Protocol):
     """A turn of a conversation: the messages before the answer, and the recorded answer."""
 
     @property
@@ -48,7 +51,7 @@ class Turn(Protocol):
 class AnswerPart(Window):
     """A conversation up to an answer, or to a part of a long answer, which is scored."""
 
-    turn: Turn
+    turn: ConversationTurn
     first: int
     """Index in the answer of the first scored token."""
     text: str
@@ -84,7 +87,7 @@ class ConversationFidelity(Fidelity):
         self,
         reference: EngineTask,
         candidates: Sequence[EngineTask],
-        turns: Sequence[Turn],
+        turns: Sequence[ConversationTurn],
         *,
         recorded: bool,
     ) -> None:
@@ -209,7 +212,7 @@ class ConversationFidelity(Fidelity):
             self.skipped = len(self.turns) - len({part.turn.index for part in parts})
         return [*parts]
 
-    async def _answer(self, measured: Measured, number: int, turn: Turn) -> _Answer | None:
+    async def _answer(self, measured: Measured, number: int, turn: ConversationTurn) -> _Answer | None:
         text, run = turn.answer, None
         if not self.recorded:
             run = self.greedy.get(number)
@@ -257,7 +260,7 @@ class ConversationComparison(Comparison):
         self,
         registry: Registry,
         engines: Sequence[EngineDefinition],
-        turns: Sequence[Turn],
+        turns: Sequence[ConversationTurn],
         *,
         recorded: bool,
     ) -> None:
@@ -329,7 +332,7 @@ class _Texts:
         return [{"text": await self.of(token), "id": token, "logprob": logprob} for token, logprob in tokens]
 
 
-async def _place(place: Place, texts: _Texts) -> dict[str, Json]:
+async def _place(place: WorstPlace, texts: _Texts) -> dict[str, Json]:
     part = place.window
     assert isinstance(part, AnswerPart)
     begin, at = part.start + 1 - part.first, part.start + 1 + place.position
@@ -405,3 +408,34 @@ def _by_tag(fidelity: ConversationFidelity, candidate: Measured) -> Iterator[dic
             "top1_agreement": same and same.value,
             "top1_se": same and same.error,
         }
+
+
+def worst_forks(measurements: Iterable[Measurement], candidate: EngineDefinition) -> tuple[Fork, ...]:
+    """Return the worst places of the candidate's model in the newest measurement over a suite; empty if there is none.
+    `measurements` begin with the newest."""
+    over_suites = (found for found in measurements if found.data.get("suite"))
+    saved = fidelity_verdict.saved_fidelity(over_suites, candidate.backend, candidate.model)
+    if saved is None:
+        return ()
+    found, measurement = saved
+    engines = {"reference": measurement.engines[0], "candidate": candidate}
+    return tuple(
+        Fork(
+            sides=tuple(_fork_side(place, side, engine) for side, engine in engines.items()),
+            place=Divergence(token=count_at(place, "token")),
+            before=text_at(place, "before"),
+            prompt=text_at(place, "question"),
+        )
+        for place in objects_at(found, "places")
+    )
+
+
+def _fork_side(place: Mapping[str, Json], side: str, engine: EngineDefinition) -> ForkSide:
+    """Return the token that the engine would have chosen; before it and, if the answer has it, after it the answer."""
+    top = tuple(from_json(paragone.Alternative, choice) for choice in objects_at(place, side))
+    own, following = top[0], text_at(place, "following")
+    texts = text_at(place, "before"), following[len(own.text) :] if following.startswith(own.text) else ""
+    before, after = (paragone.Token(text=text, time=0) for text in texts)
+    chosen = paragone.Token(text=own.text, id=own.id, logprob=own.logprob, top=top, time=0)
+    answer = RunResult(id="", definition=engine, started=0, tokens=(before, chosen, after))
+    return ForkSide(name=engine.name, answer=answer, index=1)

@@ -202,7 +202,7 @@ def top_agreement(
 WORST = 10
 
 
-class Place(NamedTuple):
+class WorstPlace(NamedTuple):
     """A position where a candidate is far from the reference, and the most likely tokens of both, with their ids and
     log-probabilities."""
 
@@ -236,7 +236,7 @@ class Measured:
         """Whether the candidate reports only the log-probabilities of given tokens."""
         self.window_losses: list[Values] = []
         """For each window, the log-loss at each position."""
-        self.worst: list[Place] = []
+        self.worst: list[WorstPlace] = []
         """The places with the largest KL divergences, the largest first."""
         self.units: Sequence[int] = ()
         """The unit of uncertainty of each window, in order; empty if each window is a unit."""
@@ -253,7 +253,7 @@ class Measured:
             if len(self.worst) == WORST and kld[at] <= self.worst[-1].kld:
                 return
             tops = (_likely(rows[at : at + 1]) for rows in (reference, candidate))
-            self.worst.append(Place(float(kld[at]), window, first + at, *tops))
+            self.worst.append(WorstPlace(float(kld[at]), window, first + at, *tops))
             self.worst.sort(key=lambda place: -place.kld)
             del self.worst[WORST:]
 
