@@ -267,7 +267,7 @@ def _figures(reference: Mapping[str, Json], candidates: EngineRows, noise: Mappi
         figures[f"top {top} tokens in common"] = percent("common", "common_se", "top_k")
     if any(item.get("divergence") for _, item in candidates):
         figures["never another token"] = _unchanged_answers
-        figures["same before another token"] = _number(",.0f", " tokens", "divergence", "median")
+        figures["same before another token"] = _tokens_before
     engines = [(text_at(reference, "engine"), reference), (NOISE, noise), *candidates]
     return _by_engine(engines, figures)
 
@@ -325,6 +325,11 @@ def _depths(candidates: EngineRows) -> Iterator[Table]:
 def _unchanged_answers(item: Mapping[str, Json]) -> str:
     found = object_at(item, "divergence")
     return f"{found['never']:,} of {counted(count_at(found, 'answers') or 0, 'answer')}" if found else ""
+
+
+def _tokens_before(item: Mapping[str, Json]) -> str:
+    found = count_at(item, "divergence", "median")
+    return "" if found is None else counted(found, "token")
 
 
 _MOST_TAGS = 20
