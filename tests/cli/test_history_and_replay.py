@@ -282,7 +282,7 @@ def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversa
     number = written(chat, STEADY, ["Hi.", "Again."], 2)
     command = ("suite", "from-history", "-o", "new.jsonl", "--force", "--json")
     done = paragone(*command, f"c{number}")
-    result = {"file": "new.jsonl", "prompts": 2, "answers": 2, "conversations": 1, "refused": 0}
+    result = {"file": "new.jsonl", "prompts": 2, "answers": 2, "refused": 0}
     others = {"lanes beside the first one, which --lane NAME chooses": 1}
     assert data("suite from-history", done) == {**result, "skipped": others}
     assert "has no open lane 'huge'. Known names: steady, steady-2." in said(
@@ -310,7 +310,7 @@ def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversa
             "conversation": f"c{number}",
         },
     ]
-    assert "No conversation fits these filters." in said(paragone(*command, "tag:none"))
+    assert "No conversation of the history fits." in said(paragone(*command, "tag:none"))
     experiment = written(run_experiment, [STEADY, dataclasses.replace(STEADY, name="two")], ["One.", "Two."])
     done = paragone("history", "import", f"e{experiment}/2", "--json")
     (opened,) = data("history", done)["imported"]

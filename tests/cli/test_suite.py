@@ -41,6 +41,28 @@ def asked(log: Path) -> Counter[str]:
     return Counter(line.removeprefix("ask ") for line in lines if line.startswith("ask "))
 
 
+def test_each_turn_of_an_imported_conversation_is_answered_given_the_recorded_past(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    past = [("user", "one"), ("assistant", "Recorded."), ("user", "two"), ("assistant", "Recorded, too.")]
+    talk = {"messages": [{"role": role, "content": text} for role, text in past]}
+    (tmp_path / "talk.jsonl").write_text(f"{json.dumps(talk)}\nnothing\n")
+    done = paragone("suite", "import", "talk.jsonl", "--json")
+    result = {"file": "suite.jsonl", "prompts": 2, "answers": 2, "refused": 1, "skipped": {}}
+    assert (done.returncode, data("suite import", done)) == (1, result)
+    assert "warning: talk.jsonl:2: The text is not valid JSON" in said(done)
+    found = data("suite run", paragone("suite", "run", "suite.jsonl", "--engines", "scripted:a", "--json"))
+    assert [it["text"] for it in found["runs"]] == ["ONE", "TWO"]
+    assert paragone("report", "e1", "-o", "e1.json").returncode == 0
+    first, second = json.loads((tmp_path / "e1.json").read_text())["prompts"]
+    assert [it["text"] for it in second["messages"]] == ["one", "Recorded.", "two"]
+    assert (first["answer"], second["answer"]) == ("Recorded.", "Recorded, too.")
+    assert first["conversation"] == second["conversation"]
+    (tmp_path / "rows.csv").write_text("x,__expected\na,contains:b\nb,python:c\n")
+    (tmp_path / "template.txt").write_text("Say {{ x }}.\n")
+    done = paragone("suite", "import", "rows.csv", "--template", "template.txt", "--force")
+    assert "Skipped: assertions of the type python (1).\nparagone: suite.jsonl has 2 prompts." in said(done)
+
+
 def test_a_suite_prints_results_and_an_added_prompt_reuses_known_answers(prompts, tmp_path):
     log, checks = tmp_path / "log", [{"type": "contains", "value": "X"}]
     logged = (*ENGINES, "--set", f"log={log}")

@@ -42,7 +42,7 @@ def asked(project, lock: str) -> list[str]:
     groups = project["dependency-groups"]
     extras = project["project"]["optional-dependencies"]
     demo = [*project["project"]["dependencies"], *groups["model"]]
-    dev = [*demo, *extras["json-schema"], *extras["keyring"], *groups["dev"]]
+    dev = [*demo, *extras["json-schema"], *extras["keyring"], *extras["yaml"], *groups["dev"]]
     return {
         "build": [*project["build-system"]["requires"], *groups["build"]],
         "demo": demo,

@@ -34,7 +34,7 @@ def test_a_suite_has_the_prompts_of_an_open_lane_without_images(store, tmp_path)
     writer.answer(writer.prompt("What is this?", first, images=(image,)), lane, "A dot.")
     path, importing = tmp_path / "s.jsonl", SuiteImport(print)
     entries = [*history_entries(store, [1], None, lambda backend: None, importing)]
-    assert write_suite(entries, path, replaces=False) == (1, 1, 1)
+    assert write_suite(entries, path, replaces=False) == (1, 1)
     assert importing.skipped == {"turns from an image on": 1}
     assert json.loads(path.read_text()) == {"prompt": "closed", "answer": "Yes.", "conversation": "c1"}
     with pytest.raises(InputError, match="exists already"):

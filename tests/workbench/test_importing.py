@@ -374,6 +374,23 @@ def test_messages_in_openais_format_are_imported(imported, tmp_path):
     assert again.conversation.number != saved.conversation.number, "another file is another conversation"
 
 
+def test_a_conversation_of_sharegpt_is_imported(imported):
+    turns = [
+        ("human", "Hi"),
+        ("gpt", "Hello."),
+        ("human", "12°?"),
+        ("function_call", "{}"),
+        ("observation", "12"),
+    ]
+    listed = [{"from": sender, "value": value} for sender, value in (*turns, ("gpt", "Yes."))]
+    (saved,) = imported([{"id": "QWJhYvA_0", "system": "Be brief.", "conversations": listed}])
+    assert tree(saved) == (
+        [("Hi", None), ("12°?", "Hi")],
+        [("Hi", "unknown model", "Hello.", None), ("12°?", "unknown model", "Yes.", "Hello.")],
+    )
+    assert saved.conversation.prompts[0].active_system == "Be brief."
+
+
 def test_the_database_of_llm_is_imported(imported, database):
     path = database("""
             CREATE TABLE conversations (id TEXT PRIMARY KEY, name TEXT, model TEXT);

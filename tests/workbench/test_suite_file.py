@@ -261,7 +261,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=8,
 )
-KEYS = st.sampled_from(["prompt", "messages", "system", "expected", "tags", "variables", "assertions"])
+KEYS = st.sampled_from(
+    ["prompt", "messages", "system", "answer", "conversation", "expected", "tags", "variables", "assertions"]
+)
 
 
 @settings(max_examples=50)

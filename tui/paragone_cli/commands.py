@@ -138,6 +138,11 @@ COMMANDS: Mapping[str, Command] = {
             dest="files",
             nargs="+",
         ),
+        arg(
+            "--template FILE",
+            "the prompt for rows of data, in which {{ question }} is the column `question`",
+            dest="template_file",
+        ),
         arguments.NEW_SUITE,
         arguments.FORCE,
         arguments.JSON,

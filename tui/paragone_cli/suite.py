@@ -1,11 +1,11 @@
 """`paragone suite`: runs prompts from a file on several engines. Its actions run, import, from-history and export."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from paragone import InputError, Json, ParagoneError
+from paragone import InputError, Json, ParagoneError, files
 from paragone.texts import counted
 from paragone_cli import command_line, measurement_progress, suite_results
 from paragone_cli.command_line import event_loop, formats, output
@@ -14,6 +14,7 @@ from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.next_command import show_next
 from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench.config.settings import Mode
+from paragone_workbench.config.toml_file import text_of
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import assertions, batches, results, suite_file
 from paragone_workbench.experiments import suite as suites
@@ -23,7 +24,6 @@ from paragone_workbench.files.suite_import import SuiteImport, entries_in, histo
 from paragone_workbench.ids import parse_id
 from paragone_workbench.paths import check_target
 from paragone_workbench.store import Experiment, Store
-from paragone_workbench.store.records import read_query
 
 _MOST = 1_000_000
 """Largest number of conversations of the history in a suite."""
@@ -105,7 +105,7 @@ async def _export(
         raise InputError("Two engines would have the same file.", hint="Give them other names.")
     for path in paths:
         check_target(path, args.file, *([] if args.config is None else [args.config]), replaces=args.force)
-    files: list[Json] = []
+    written: list[Json] = []
     async with command_line.saved.opened_history() as history:
         experiment, _ = await suites.find_or_create(history, request, registry)
         taken = await results.take_known_runs(history, experiment, request, registry, catalog)
@@ -124,12 +124,12 @@ async def _export(
                 output.warn(
                     f"A batch has no field for these options of {name}: {', '.join(left_out)}. These options do not apply."
                 )
-            files.append(
+            written.append(
                 {"file": str(path), "engine": name, "requests": requests, "left_out": list(left_out)}
             )
     if args.json:
-        output.put_json({"id": f"e{experiment.number}", "files": files})
-    if files:
+        output.put_json({"id": f"e{experiment.number}", "files": written})
+    if written:
         output.note("Have the requests answered, then import the results.")
         show_next(args, "suite export", id=f"e{experiment.number}")
     return 0
@@ -148,64 +148,73 @@ def suite_import(args: Arguments) -> int:
             )
         with closing(assertions.load_assertions()) as catalog:
             return event_loop.run(_import(args, number, context.registry, catalog))
-    importing = _suite_import()
-    entries = (entry for path in args.files for entry in entries_in(path, importing))
-    return _write(args, entries, importing, tuple(context.config.engines))
+    template = ""
+    if args.template_file is not None:
+        template = text_of(args.template_file, hint="Name a text file.", largest=files.LARGEST_TEXT).strip()
+    return _write(
+        args,
+        lambda importing: (entry for path in args.files for entry in entries_in(path, importing)),
+        tuple(context.config.engines),
+        template,
+    )
 
 
 def suite_from_history(args: Arguments) -> int:
-    registry, importing = CommandContext(args).registry, _suite_import()
+    find = CommandContext(args).registry.find
     with command_line.saved.opened_store() as store:
         numbers = sorted(_conversations(store, args.words))
-        entries = history_entries(store, numbers, args.lane, registry.find, importing)
         engines = store.summaries(numbers)[numbers[0]].engines
-        return _write(args, entries, importing, engines)
+        return _write(
+            args, lambda importing: history_entries(store, numbers, args.lane, find, importing), engines
+        )
 
 
 def _conversations(store: Store, words: Sequence[str]) -> Iterable[int]:
-    """Return the numbers of the conversations that these ids name, or that match these filters. Raises InputError."""
+    """Return the numbers of the conversations that these ids name, or that a search finds. Raises InputError."""
     if words and all(parse_id(word) for word in words):
         return {command_line.saved.conversation_id(word) for word in words}
-    text = " ".join(words)
-    query = read_query(text)
-    if query.words:
-        hits = store.search(text, _MOST, one_each=True)
-        found = [it.conversation for it in hits if it.conversation is not None]
-    else:
-        found = [it.number for it in store.conversations(_MOST, query=query)]
+    hits = store.search(" ".join(words), _MOST, one_each=True)
+    found = [it.conversation for it in hits if it.conversation is not None] if words else store.numbers()
     if not found:
         raise InputError(
-            "No conversation fits these filters." if words else "The history has no conversations yet."
+            "No conversation of the history fits." if words else "The history has no conversations."
         )
     return found
 
 
-def _suite_import() -> SuiteImport:
-    def report(message: str) -> None:
-        if importing.refused <= suites.PROBLEMS_SHOWN:
-            output.warn(message)
-
-    importing = SuiteImport(report)
-    return importing
-
-
 def _write(
-    args: Arguments, entries: Iterable[SuiteEntry], importing: SuiteImport, engines: Sequence[str]
+    args: Arguments,
+    entries: Callable[[SuiteImport], Iterable[SuiteEntry]],
+    engines: Sequence[str],
+    template: str = "",
 ) -> int:
     """Write a suite, and print what it has and what was skipped. Returns the exit code."""
-    written = write_suite(entries, args.new_suite, replaces=args.force)
-    if importing.refused > suites.PROBLEMS_SHOWN:
-        output.warn(f"and {importing.refused - suites.PROBLEMS_SHOWN:,} more")
+    file = str(args.new_suite)
+    with StatusLine() as progress:
+
+        def report(message: str) -> None:
+            if importing.refused <= suites.PROBLEMS_SHOWN:
+                progress.clear()
+                output.warn(message)
+
+        def followed() -> Iterator[SuiteEntry]:
+            for count, entry in enumerate(entries(importing), start=1):
+                yield entry
+                if progress.due:
+                    progress.show(f"{counted(count, 'prompt')} written")
+
+        importing = SuiteImport(report, template)
+        prompts, answers = write_suite(followed(), args.new_suite, replaces=args.force)
+    if (more := importing.refused - suites.PROBLEMS_SHOWN) > 0:
+        output.warn(f"and {more:,} more")
     for what, times in importing.skipped.items():
-        output.note(f"Skipped: {times:,} {what}.")
-    data: dict[str, Json] = {
-        "file": str(args.new_suite),
-        **written._asdict(),
-        "refused": importing.refused,
-        "skipped": dict(importing.skipped),
-    }
-    output.put_result(data, f"{args.new_suite} has {written}.", as_json=args.json)
-    show_next(args, "suite from-history", file=str(args.new_suite), engines=engines)
+        output.note(f"Skipped: {what} ({times:,}).")
+    data: dict[str, Json] = {"file": file, "prompts": prompts, "answers": answers}
+    data |= {"refused": importing.refused, "skipped": dict(importing.skipped)}
+    recorded = f", {answers:,} of them with a recorded answer" if answers else ""
+    message = f"{file} has {counted(prompts, 'prompt')}{recorded}."
+    output.put_result(data, message, as_json=args.json)
+    show_next(args, "suite from-history", file=file, engines=engines)
     return int(importing.refused > 0)
 
 

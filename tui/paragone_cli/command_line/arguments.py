@@ -88,6 +88,7 @@ class Arguments:
     system: str | None
     target: str
     template: str | None
+    template_file: Path | None
     text: str | None
     text_file: Path | None
     time: str | None

@@ -158,9 +158,18 @@ _JSON_COLUMNS = ("messages", "variables", "assertions")
 def csv_records(path: Path, text: str) -> Iterator[Record]:
     """Yield the records of a text, except empty rows, each with the line where it begins. Raises InputError if the
     header is wrong."""
-    csv.field_size_limit(files.LARGEST)  # of the whole process
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
+    for line, row in csv_rows(io.StringIO(text, newline="")):
+        if header:
+            yield line, partial(_values, header, row)
+        elif isinstance(row, list):
+            header = _header(path, line, row)
+
+
+def csv_rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | csv.Error]]:
+    """Yield the rows of CSV that are not empty, each with the line where it begins; for a malformed row, the error."""
+    csv.field_size_limit(files.LARGEST)  # of the whole process
+    rows = csv.reader(lines, strict=True)
     row: list[str] | csv.Error | None = []
     while row is not None:
         line = rows.line_num + 1
@@ -168,10 +177,20 @@ def csv_records(path: Path, text: str) -> Iterator[Record]:
             row = next(rows, None)
         except csv.Error as error:
             row = error
-        if isinstance(row, csv.Error) or (header and row and any(map(str.strip, row))):
-            yield line, partial(_values, header, row)
-        elif row and any(map(str.strip, row)):
-            header = _header(path, line, row)
+        if isinstance(row, csv.Error) or (row and any(map(str.strip, row))):
+            yield line, row
+
+
+def cells(header: Sequence[str], row: Sequence[str] | csv.Error) -> dict[str, str]:
+    """Return the cells of a row by the names of their columns. Raises InputError for a malformed row."""
+    if isinstance(row, csv.Error):
+        raise InputError(f"The row is not valid CSV: {row}.")
+    if len(row) != len(header):
+        raise InputError(
+            f"The row has {len(row)} cells and the header {len(header)}. "
+            "Put text with commas, quotation marks or line breaks in quotation marks."
+        )
+    return dict(zip(header, row, strict=True))
 
 
 _CHECK = re.compile(
@@ -205,21 +224,14 @@ def _header(path: Path, line: int, row: Sequence[str]) -> list[str]:
 
 def _values(header: Sequence[str], row: Sequence[str] | csv.Error) -> dict[str, Json]:
     """Return the values of a row. An empty cell of a known column gives no value. Raises InputError for a malformed row."""
-    if isinstance(row, csv.Error):
-        raise InputError(f"The row is not valid CSV: {row}.")
-    if len(row) != len(header):
-        raise InputError(
-            f"The row has {len(row)} cells and the header {len(header)}. "
-            "Put text with commas, quotation marks or line breaks in quotation marks."
-        )
     values: dict[str, Json] = {}
     variables: dict[str, Json] = {}
-    for name, cell in zip(header, row, strict=True):
-        if name not in KEYS:
+    for name, cell in cells(header, row).items():
+        if name not in KEYS or name == "answer":  # the answer of questions in a table
             variables[name] = cell
-        elif not cell.strip():
+        if name not in KEYS or not cell.strip():
             continue
-        elif name in _JSON_COLUMNS:
+        if name in _JSON_COLUMNS:
             try:
                 values[name] = parse_json(cell)
             except InputError as error:

@@ -23,6 +23,9 @@ MOST_TEXT = 2**28
 _LONGEST_TEXT = 2**26
 """Largest number of bytes of a value in a database."""
 
+SQLITE = b"SQLite format 3\0"
+"""The beginning of each database."""
+
 _Row: TypeAlias = tuple[str, ...]
 
 

@@ -148,7 +148,6 @@ FORMATS = (
 )
 """The formats that can be imported, for use in messages."""
 
-_SQLITE = b"SQLite format 3\0"
 _ZIP = b"PK\x03\x04"
 _DOCUMENT = b'{"paragone_document"'
 """The beginning of each document that paragone writes, always at the beginning of a line."""
@@ -164,7 +163,7 @@ def read_conversations(path: Path) -> Iterator[SavedConversation]:
         )
     found: Iterator[SavedConversation]
     what = ""
-    if head.startswith(_SQLITE):
+    if head.startswith(databases.SQLITE):
         found = _dated(databases.database_chats(path), path)
     elif head.startswith(_DOCUMENT):
         found = (saved for document in _documents(path) for saved in _in_document(path, document))

@@ -441,17 +441,8 @@ def _open_webui_messages(nodes: dict[str, Json], system: str) -> Iterator[ChatMe
         )
 
 
-_SHAREGPT_ROLES: Mapping[str, Role] = {
-    "system": "system",
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bing": "assistant",
-    "bard": "assistant",
-    "assistant": "assistant",
-    "function_call": "assistant",
-}
+_ANSWERING = ("gpt", "chatgpt", "bing", "bard", "assistant", "function_call")
+"""The names of assistants in conversations of ShareGPT."""
 
 
 def sharegpt_chats(data: Json) -> Iterator[Chat]:
@@ -460,11 +451,12 @@ def sharegpt_chats(data: Json) -> Iterator[Chat]:
         if not turns or not all(text_at(turn, "from") and "value" in object_at(turn) for turn in turns):
             continue
         messages: list[ChatMessage] = []
-        for turn in turns:
-            sender = text_at(turn, "from").lower()
-            if (role := _SHAREGPT_ROLES.get(sender)) is None:
+        for turn in ({"from": "system", "value": text_at(listed, "system")}, *turns):
+            sender, text = text_at(turn, "from"), text_at(turn, "value")
+            if sender in ("observation", "tool", "function_response") or (sender == "system" and not text):
                 continue  # the result of a call of a tool
-            text = "" if sender == "function_call" else text_at(turn, "value")
+            text = "" if sender == "function_call" else text
+            role: Role = "system" if sender == "system" else "assistant" if sender in _ANSWERING else "user"
             parent = messages[-1].id if messages else None
             messages.append(ChatMessage(id=str(len(messages)), parent=parent, role=role, text=text))
         yield Chat(

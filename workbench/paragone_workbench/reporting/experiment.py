@@ -225,7 +225,11 @@ def _prompt(
         messages=tuple(Message(role=message.role, text=visible(message.text)) for message in prompt.messages),
         facts={
             name: visible(value)
-            for name, value in (("Expected", prompt.expected), ("Tags", ", ".join(prompt.tags)))
+            for name, value in (
+                ("Expected", prompt.expected),
+                ("Recorded answer", prompt.answer),
+                ("Tags", ", ".join(prompt.tags)),
+            )
             if value
         },
         rounds=tuple(
