@@ -248,6 +248,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                 if request.ids:
                     yield paragone.Token(text="", id=request.ids[0], time=time.monotonic())
                 found = [*requests.scored_in(logprobs)]
+                total = len(found) + 1 - added  # the first token has no log-probability
+                yield paragone.PromptProgress(done=total, total=total, time=time.monotonic())
                 for token in found[: len(found) - added]:
                     now, size = time.monotonic(), len(token.text.encode())
                     yield dataclasses.replace(token, top=token.top[: request.top], n_bytes=size, time=now)

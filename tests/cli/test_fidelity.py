@@ -354,6 +354,18 @@ def test_top_tokens_of_answers_are_compared(prompts):
     assert (foreign["mean_kld"], foreign["bits_per_byte"] > 0) == (None, True)
 
 
+def test_ctrl_c_keeps_the_answers_measured_so_far(prompts, terminal):
+    argv = ("fidelity", "graded:exact", "graded:endless", "--suite", prompts, "-s", "max_tokens=20")
+    with running(*argv, "--json", stderr=terminal.theirs) as process:
+        until(lambda: terminal.take() and b"answer 3 of 4" in terminal.written, "the third answer never came")
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    found = data("fidelity", subprocess.CompletedProcess((), 130, output))
+    (candidate,) = found["candidates"]
+    assert (found["partial"], candidate["windows"], candidate["divergence"]["answers"]) == (True, 2, 2)
+
+
 NEVER = dict.fromkeys(("p25", "median", "p75"))
 
 

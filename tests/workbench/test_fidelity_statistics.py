@@ -61,6 +61,16 @@ def test_the_uncertainty_of_few_windows_is_unknown():
     assert ours.mean([]) is None
 
 
+def test_conversations_of_unequal_length_count_by_their_positions():
+    """The error is the ratio estimator's (Cochran 1977): residuals s − m·k of each conversation, over their mean size."""
+    units = [np.full(size, value) for size, value in ((10, 1.0), (20, 2.0), (30, 1.5), (40, 3.0))]
+    found = ours.mean(units)
+    whole = (10 + 40 + 45 + 120) / 100
+    residuals = [unit.sum() - whole * len(unit) for unit in units]
+    assert found.value == pytest.approx(whole)
+    assert found.error == pytest.approx(math.sqrt(sum(it**2 for it in residuals) / 3 / 4) / 25)
+
+
 def test_perplexity_agrees_with_a_calculation_by_hand():
     # mean losses of the windows ln 2 and ln 8, equally often: the mean is ln 4
     found = ours.perplexity(np.log(np.array([[2.0, 2.0], [8.0, 8.0]] * 8)))

@@ -577,7 +577,7 @@ EXAMPLES: Mapping[str, str] = {
   paragone choose small large --vram 24G""",
     "fidelity": """
   paragone fidelity large small
-  paragone fidelity large small --text wiki.txt --max-kld 0.1
+  paragone fidelity large small --suite own.jsonl --max-kld 0.1
   paragone fidelity small --kv q8_0,q4_0""",
     "bench": """
   paragone bench small large

@@ -82,6 +82,7 @@ class ConversationFidelity(Fidelity):
 
     unit = "conversation"
     step = "answer"
+    least_noise = 4  # many answers are short
 
     def __init__(
         self,

@@ -400,6 +400,8 @@ class Fidelity:
     unit: Literal["window", "conversation"] = "window"
     """The unit of uncertainty."""
     step: Literal["window", "answer"] = "window"
+    least_noise = 1
+    """Least number of windows in which the noise is measured."""
 
     def __init__(
         self, reference: EngineTask, candidates: Sequence[EngineTask], text: str, *, window: int = WINDOW
@@ -437,7 +439,9 @@ class Fidelity:
             )
         windows = await self._windows(self.reference)
         self.reference.units = [window.unit for window in windows]
-        self.noise.units = [windows[number].unit for number in sorted(noise_windows(len(windows)))]
+        self.noise.units = [
+            windows[number].unit for number in sorted(noise_windows(len(windows), self.least_noise))
+        ]
         self.windows = len(set(self.reference.units))
         able: dict[Measured, list[Window]] = {}
         for candidate in self.candidates:
@@ -513,7 +517,7 @@ class Fidelity:
         on_step: Callable[[MeasurementStep], None],
     ) -> None:
         kept = np.empty((max(len(window.targets) for window in windows), width), np.float32)
-        noisy = noise_windows(len(windows))
+        noisy = noise_windows(len(windows), self.least_noise)
         count = max(map(len, (windows, *prepared.values())))
         total = len(windows) + len(noisy) + sum(map(len, prepared.values()))
         done = 0
@@ -644,6 +648,6 @@ def _comparing(measured: Measured, window: Window, kept: Rows) -> Take[Scores]:
     return compare
 
 
-def noise_windows(count: int) -> frozenset[int]:
-    wanted = min(max(count // _NOISE_EVERY, 1), _NOISE_MOST)
+def noise_windows(count: int, least: int = 1) -> frozenset[int]:
+    wanted = min(max(count // _NOISE_EVERY, least), _NOISE_MOST, count)
     return frozenset(number * count // wanted for number in range(wanted))
