@@ -109,7 +109,7 @@ class ConversationFidelity(Fidelity):
 
     async def measure(self, on_step: Callable[[MeasurementStep], None] = lambda step: None) -> None:
         for measured in self.measured:
-            measured.engine.open(physical_cores())
+            measured.engine.open(physical_cores())  # engines compute one after the other
         if await self.reference.engine.opened() and not self.reference.engine.capabilities.distributions:
             self.answering = [candidate.engine for candidate in self.candidates]
             for candidate in self.candidates:
@@ -289,9 +289,9 @@ class ConversationComparison(Comparison):
         total = len(self.prompts)
         for done, (number, engine) in enumerate(itertools.product(range(total), engines)):
             if self.stopped or (engine in self.answer_errors and not engine.is_open):
-                return
+                continue
             on_step(MeasurementStep("prompt", done, total * len(engines), number + 1, total))
-            await self._ask(engine, number, prompt_ids=True)
+            await self._ask(engine, number, prompt_ids=engine is self.engines[0])
             if isinstance(self.answer_errors.get(engine), paragone.ContextOverflow):
                 del self.answer_errors[engine]  # this turn is skipped
 
@@ -300,13 +300,15 @@ class ConversationComparison(Comparison):
         why = () if self.fidelity.parts else (candidate.reason for candidate in self.fidelity.candidates)
         return (*dict.fromkeys(why), *super().cautions)
 
-    def to_json(self, *, text: str | None, prompts: str | None) -> dict[str, Json]:
+    @property
+    def compared_answers(self) -> Mapping[EngineTask, Mapping[int, RunResult]]:
         answering = self.fidelity.answering
-        answers = {engine: own for engine, own in self.answers.items() if engine in answering}
-        if answers:
-            answers = {self.engines[0]: self.answers[self.engines[0]], **answers}
+        engines = [self.engines[0], *answering] if answering else []
+        return {engine: self.answers[engine] for engine in engines}
+
+    def to_json(self, *, text: str | None, prompts: str | None) -> dict[str, Json]:
         data = conversations_json(self.fidelity, prompts)
-        return {"text": text, **data, "free_running": self.free_running_json(prompts, answers)}
+        return {"text": text, **data, "free_running": self.free_running_json(prompts)}
 
 
 _ANSWERS = "The greedy answers are compared."

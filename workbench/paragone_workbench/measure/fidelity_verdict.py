@@ -276,7 +276,9 @@ def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str
         **_difference_json(candidate),
         _INDEPENDENT: {
             **_loss_errors(candidate),
-            "log_ppl_ratio": None if excess is None else results.mean_error(results.flat(excess)),
+            "log_ppl_ratio": None
+            if excess is None or candidate.only_losses
+            else results.mean_error(results.flat(excess)),
             **results.independent_errors(candidate),
         },
         "band": None if kld is None else band_of(kld.value),
@@ -305,7 +307,7 @@ def excess_of(candidate: results.Measured, reference: results.Measured) -> list[
 
 
 def _loss_errors(measured: results.Measured) -> dict[str, Json]:
-    losses = results.flat(measured.losses)
+    losses = results.flat(() if measured.only_losses else measured.losses)
     mean = math.exp(float(losses.mean())) if losses.size else 0.0
     return {"ppl": mean * results.mean_error(losses) if losses.size else None}
 

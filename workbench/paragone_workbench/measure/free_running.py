@@ -308,7 +308,7 @@ class Comparison:
 
     @property
     def is_measured(self) -> bool:
-        return bool(self.fidelity.reference.windows) or any(self.answers.values())
+        return bool(self.fidelity.reference.windows) or any(self.compared_answers.values())
 
     def errors(self) -> dict[str, ParagoneError]:
         if self.stopped:
@@ -318,12 +318,16 @@ class Comparison:
 
     def to_json(self, *, text: str | None, prompts: str | None) -> dict[str, Json]:
         """Return the measurements. `text` and `prompts` name the files; None for the built-in ones."""
-        free_running = self.free_running_json(prompts, self.answers)
+        free_running = self.free_running_json(prompts)
         return {"text": text, "suite": None, **fidelity_json(self.fidelity), "free_running": free_running}
 
-    def free_running_json(
-        self, prompts: str | None, answers: Mapping[EngineTask, Mapping[int, RunResult]]
-    ) -> Json:
+    @property
+    def compared_answers(self) -> Mapping[EngineTask, Mapping[int, RunResult]]:
+        """The answers that are compared, the reference's first."""
+        return self.answers
+
+    def free_running_json(self, prompts: str | None) -> Json:
+        answers = self.compared_answers
         if not any(answers.values()):
             return None
         return {
