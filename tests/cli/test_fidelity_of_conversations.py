@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import signal
+import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from ctypes import c_float, c_int8, c_int32
@@ -122,12 +123,11 @@ def test_recorded_answers_agree_with_a_loop_over_the_c_api_to_one_percent(engine
     for at, (name, error) in enumerate(
         (("mean_kld", "mean_kld_se"), ("top1_agreement", "top1_se"), ("log_ppl_ratio", "log_ppl_ratio_se"))
     ):
-        # the mean over all positions, and its standard error with the conversations as units
-        sums, counts = [units[at].sum() for units in expected], [len(units[at]) for units in expected]
-        mean = sum(sums) / sum(counts)
-        squares = sum((total - mean * count) ** 2 for total, count in zip(sums, counts, strict=True))
-        assert ours[name] == pytest.approx(mean, rel=0.01)
-        assert ours[error] == pytest.approx(math.sqrt(squares * 5 / 4) / sum(counts), rel=0.01)
+        values = [units[at] for units in expected]
+        assert ours[name] == pytest.approx(np.concatenate(values).mean(), rel=0.01)
+        # the jackknife's error, with the conversations as units
+        without = [np.concatenate([*values[:one], *values[one + 1 :]]).mean() for one in range(5)]
+        assert ours[error] == pytest.approx(2 * statistics.pstdev(without), rel=0.01)
     assert (found["windows"], found["tokens_scored"]) == (5, sum(len(units[0]) for units in expected))
     about = {"name": "own.jsonl", "answers": "recorded", "turns": 8, "scored": 8, "skipped": 0}
     assert found["suite"] == about

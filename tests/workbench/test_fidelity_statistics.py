@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy
-from bench.simulate.fidelity import above_noise, coverage, depth_claims, pair_claims, pair_coverage
+from bench.simulate.fidelity import (
+    above_noise,
+    conversation_coverage,
+    coverage,
+    depth_claims,
+    pair_claims,
+    pair_coverage,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -62,13 +69,12 @@ def test_the_uncertainty_of_few_windows_is_unknown():
 
 
 def test_conversations_of_unequal_length_count_by_their_positions():
-    """The error is the ratio estimator's (Cochran 1977): residuals s − m·k of each conversation, over their mean size."""
+    """The error is the jackknife's."""
     units = [np.full(size, value) for size, value in ((10, 1.0), (20, 2.0), (30, 1.5), (40, 3.0))]
     found = ours.mean(units)
-    whole = (10 + 40 + 45 + 120) / 100
-    residuals = [unit.sum() - whole * len(unit) for unit in units]
-    assert found.value == pytest.approx(whole)
-    assert found.error == pytest.approx(math.sqrt(sum(it**2 for it in residuals) / 3 / 4) / 25)
+    assert found.value == pytest.approx((10 + 40 + 45 + 120) / 100)
+    without = [np.concatenate([*units[:at], *units[at + 1 :]]).mean() for at in range(4)]
+    assert found.error == pytest.approx(math.sqrt(3 / 4 * 4 * statistics.pvariance(without)))
 
 
 def test_perplexity_agrees_with_a_calculation_by_hand():
@@ -107,6 +113,7 @@ def test_intervals_have_their_stated_coverage(windows):
     error = math.sqrt(0.95 * 0.05 / trials)
     assert 0.93 - 2 * error <= by_windows <= 0.97 + 2 * error
     assert by_positions < 0.7
+    assert conversation_coverage(windows, trials) >= 0.91 - 2 * error
 
 
 def test_an_engine_at_the_noise_floor_is_rarely_reported_above_it():

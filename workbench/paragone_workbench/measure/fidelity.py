@@ -91,15 +91,16 @@ def flat(units: Units) -> NDArray[Any]:
 def unit_means(units: Units) -> Values:
     """Return a number for each unit. Their mean is the mean over all positions, and their standard error is its error.
 
-    Units of the same size have their means. Else a unit with the sum s over k positions has m + (s − m·k)/k̄, with the
-    mean m over all positions and the mean size k̄: the mean is a ratio of two sums (Cochran, Sampling Techniques, 1977,
-    chapter 6).
+    Units of the same size have their means. Else the error is the jackknife's: with the means m over all N positions and
+    m' without the unit's k positions, whose sum is s, the number is (n − 1)·(m − m') + c for n units, where m − m' is
+    (s − m·k)/(N − k), and c makes m the mean of the numbers.
     """
     counts, sums = np.array([[part.size, part.sum()] for part in units if part.size]).reshape(-1, 2).T
     if not counts.size or (counts == counts[0]).all():
         return np.asarray(sums / counts)
     whole = sums.sum() / counts.sum()
-    return np.asarray(whole + (sums - whole * counts) / counts.mean())
+    changes = (len(counts) - 1) * (sums - whole * counts) / (counts.sum() - counts)
+    return np.asarray(whole + changes - changes.mean())
 
 
 def by_unit(windows: Iterable[tuple[int, NDArray[Any]]]) -> list[NDArray[Any]]:
