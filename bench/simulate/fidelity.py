@@ -7,7 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from paragone_workbench.measure.fidelity import mean, mean_error, noise_windows, ratio_error
+from paragone_workbench.measure.distances import mean, mean_error, ratio_error
+from paragone_workbench.measure.fidelity import noise_windows
 from paragone_workbench.measure.fidelity_verdict import CLEAR, depths
 from paragone_workbench.statistics import Values, Z, holm, t_interval, t_test, values_needed
 

@@ -24,8 +24,8 @@ from paragone.json_values import number_at, objects_at
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure import fidelity as ours
-from paragone_workbench.measure.fidelity import compared, log_probabilities, losses
+from paragone_workbench.measure import distances as ours
+from paragone_workbench.measure.distances import compared, log_probabilities, losses
 from paragone_workbench.measure.fidelity_verdict import SCALE, band_of, depths, kld_pairs
 from paragone_workbench.statistics import Estimate, rounded_up, smallest_shown, values_needed
 

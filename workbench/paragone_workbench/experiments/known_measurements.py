@@ -8,7 +8,8 @@ from typing import NamedTuple, TypeAlias, get_args
 from paragone import Json
 from paragone.json_values import objects_at, text_at
 from paragone_workbench.measure.bench import BenchTest
-from paragone_workbench.measure.fidelity import FEWEST_WINDOWS, WINDOW
+from paragone_workbench.measure.distances import FEWEST_WINDOWS
+from paragone_workbench.measure.fidelity import WINDOW
 from paragone_workbench.store import Store
 from paragone_workbench.store.votes import Measurement, MeasurementKind
 

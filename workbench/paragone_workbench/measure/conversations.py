@@ -19,9 +19,9 @@ from paragone.wire import from_json
 from paragone_workbench.compare.diff import common_length
 from paragone_workbench.compare.divergence import Divergence, Fork, ForkSide
 from paragone_workbench.engines.engine import EngineTask
-from paragone_workbench.measure import fidelity as results
-from paragone_workbench.measure import fidelity_verdict
-from paragone_workbench.measure.fidelity import Fidelity, Measured, MeasurementStep, Window, WorstPlace
+from paragone_workbench.measure import distances, fidelity_verdict
+from paragone_workbench.measure.distances import Measured, Window, WorstPlace
+from paragone_workbench.measure.fidelity import Fidelity, MeasurementStep
 from paragone_workbench.measure.free_running import Comparison
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.statistics import Values, np
@@ -142,7 +142,7 @@ class ConversationFidelity(Fidelity):
         )
         return windows
 
-    async def _measure_candidate(self, candidate: Measured, window: Window, kept: results.Rows) -> None:
+    async def _measure_candidate(self, candidate: Measured, window: Window, kept: distances.Rows) -> None:
         if not candidate.only_losses:
             await super()._measure_candidate(candidate, window, kept)
         elif (found := await self._attempt(candidate, self._losses(candidate, window))) is not None:
@@ -382,7 +382,7 @@ def _divergence(fidelity: ConversationFidelity, candidate: Measured) -> Json:
     another token than the reference: quartiles, null where the answer ends before. `never` counts the answers without
     such a token."""
     known = [same for same, _ in candidate.top or ()] or [scores.same_top for scores in candidate.scores]
-    answers = results.by_unit(
+    answers = distances.by_unit(
         (part.turn.index, same) for part, same in zip(fidelity.parts, known, strict=False)
     )
     if not answers:
@@ -401,13 +401,13 @@ def _by_tag(fidelity: ConversationFidelity, candidate: Measured) -> Iterator[dic
     measured = [*zip(fidelity.parts, candidate.scores, strict=False)]
     for tag in sorted({tag for part, _ in measured for tag in part.turn.tags}):
         tagged = [(part.unit, scores) for part, scores in measured if tag in part.turn.tags]
-        kld = results.by_unit((unit, scores.kld) for unit, scores in tagged)
-        same = results.mean(results.by_unit((unit, scores.same_top) for unit, scores in tagged))
+        kld = distances.by_unit((unit, scores.kld) for unit, scores in tagged)
+        same = distances.mean(distances.by_unit((unit, scores.same_top) for unit, scores in tagged))
         yield {
             "tag": tag,
             "conversations": len(kld),
             "tokens": sum(map(len, kld)),
-            **fidelity_verdict.estimate_json("mean_kld", results.mean(kld)),
+            **fidelity_verdict.estimate_json("mean_kld", distances.mean(kld)),
             "top1_agreement": same and same.value,
             "top1_se": same and same.error,
         }

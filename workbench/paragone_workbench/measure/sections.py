@@ -13,7 +13,7 @@ from paragone.texts import counted, size_text
 from paragone_workbench import statistics
 from paragone_workbench.blocks import Figure, Remark, Section, Table, TableCell, TableLine, chart, public
 from paragone_workbench.compare.divergence import quoted
-from paragone_workbench.measure.fidelity import DECADES, FEWEST_WINDOWS
+from paragone_workbench.measure.distances import DECADES, FEWEST_WINDOWS
 from paragone_workbench.measure.fidelity_verdict import band_of, scale_text
 
 Names: TypeAlias = Mapping[str, str] | None
