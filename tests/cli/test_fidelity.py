@@ -352,6 +352,8 @@ def test_top_tokens_of_answers_are_compared(prompts):
     tops, foreign = data("fidelity", done)["candidates"]
     assert (tops["top_k"]["windows"], tops["divergence"]) == (4, {"answers": 4, "never": 4, **NEVER})
     assert (foreign["mean_kld"], foreign["bits_per_byte"] > 0) == (None, True)
+    printed = over_suite("graded:exact", "graded:tops", "--suite", prompts).stdout.decode()
+    assert "uncertainties are unknown" not in printed, "the reference's perplexity has one"
 
 
 def test_ctrl_c_keeps_the_answers_measured_so_far(prompts, terminal):

@@ -201,7 +201,8 @@ def _distributions(data: Mapping[str, Json], candidates: EngineRows) -> Section:
     unit = "conversation" if suite else "window"
     tables = [_figures(reference, candidates, noise)]
     if windows and not any(
-        number_at(item, "mean_kld_se") or number_at(item, "ppl_se") for _, item in differences
+        number_at(item, "mean_kld_se") or number_at(item, "ppl_se")
+        for item in (reference, *(item for _, item in differences))
     ):
         why = f"The uncertainties are unknown: they need {FEWEST_WINDOWS} {unit}s or more."
         tables[0] = dataclasses.replace(tables[0], note=why)
