@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Literal, TypeAlias
 
-from paragone.json_values import text_at
+from paragone.json_values import object_at, text_at
 from paragone.texts import counted
 from paragone_workbench import blocks
 from paragone_workbench.choosing.decision import EngineFigures
@@ -231,7 +231,12 @@ def _sections(measurement: Measurement, names: Mapping[str, str]) -> Iterator[bl
     about, of_kind, problems = "by paragone bench", sections.bench_sections, sections.bench_problems
     if measurement.kind == "fidelity":
         reference = measurement.engines[0]
+        suite = object_at(data, "suite")
         text = text_at(data, "text") or "the built-in text"
+        if suite:
+            text = (
+                f"the {text_at(suite, 'answers')} answers to {text_at(suite, 'name') or 'the built-in suite'}"
+            )
         about = f"against {reference.name} ({reference.backend}:{reference.model}), over {text}"
         of_kind, problems = sections.fidelity_sections, sections.fidelity_problems
     remarks = [blocks.Remark(blocks.public(f"Measured on {blocks.date_text(measurement.created)} {about}."))]
