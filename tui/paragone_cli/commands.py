@@ -130,11 +130,11 @@ COMMANDS: Mapping[str, Command] = {
         "conditions that differ are printed first.",
     ),
     "suite import": command(
-        "Write a suite of conversations, server logs or tests of other programs.",
+        "Import conversations, server logs, tests or results of other programs.",
         lambda args: cli.suite.suite_import(args),
         arg(
             "FILE",
-            "files of another program, or the results of a batch of `suite export`",
+            "files of another program, its results, or the results of a batch of `suite export`",
             dest="files",
             nargs="+",
         ),
@@ -143,11 +143,16 @@ COMMANDS: Mapping[str, Command] = {
             "the prompt for rows of data, in which {{ question }} is the column `question`",
             dest="template_file",
         ),
+        arg(
+            "--metric NAME",
+            "the metric that decides whether a result passes; default: the first one in the file",
+            dest="metric",
+        ),
         arguments.NEW_SUITE,
         arguments.FORCE,
         arguments.JSON,
-        details="Each turn becomes a prompt, with the recorded messages before it and the recorded answer. Results of a batch "
-        "become runs of their experiment instead. The exit code is 1 if a line was not imported.",
+        details="Each turn becomes a prompt of a suite, with the recorded messages before it and the recorded answer. Results of "
+        "lm-evaluation-harness, Inspect and promptfoo become an experiment, and results of a batch runs of theirs. The exit code is 1 if a line was not imported.",
     ),
     "suite from-history": command(
         "Write a suite of the conversations of the history.",

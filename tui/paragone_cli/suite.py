@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from paragone import InputError, Json, ParagoneError, files
@@ -20,6 +20,8 @@ from paragone_workbench.experiments import assertions, batches, results, suite_f
 from paragone_workbench.experiments import suite as suites
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite_file import SuiteEntry
+from paragone_workbench.files import result_import
+from paragone_workbench.files.result_import import ResultImport
 from paragone_workbench.files.suite_import import SuiteImport, entries_in, history_entries, write_suite
 from paragone_workbench.ids import parse_id
 from paragone_workbench.paths import check_target
@@ -136,7 +138,8 @@ async def _export(
 
 
 def suite_import(args: Arguments) -> int:
-    """Import results of a batch into their experiment, or write a suite of what other programs have written."""
+    """Import results of a batch into their experiment, save results of other programs as an experiment, or write a suite of
+    what other programs have written."""
     context = CommandContext(args)
     if (experiment_id := batches.experiment_in(args.files[0])) is not None:
         with command_line.saved.opened_store() as store:
@@ -148,6 +151,16 @@ def suite_import(args: Arguments) -> int:
             )
         with closing(assertions.load_assertions()) as catalog:
             return event_loop.run(_import(args, number, context.registry, catalog))
+    if result_import.has_results(args.files[0]):
+        with _importing() as (importing, progress), command_line.saved.opened_store() as store:
+
+            def show(done: int) -> None:
+                if progress.due:
+                    progress.show(f"{counted(done, 'result')} read")
+
+            number, counts = ResultImport(args.files, importing, args.metric, show).save(store)
+        counts["refused"] = importing.refused
+        return event_loop.run(_put_imported(args, number, counts))
     template = ""
     if args.template_file is not None:
         template = text_of(args.template_file, hint="Name a text file.", largest=files.LARGEST_TEXT).strip()
@@ -182,6 +195,24 @@ def _conversations(store: Store, words: Sequence[str]) -> Iterable[int]:
     return found
 
 
+@contextmanager
+def _importing(template: str = "") -> Iterator[tuple[SuiteImport, StatusLine]]:
+    """Print what is not imported, and yield an import and the line that shows its progress."""
+    with StatusLine() as progress:
+
+        def report(message: str) -> None:
+            if importing.refused <= suites.PROBLEMS_SHOWN:
+                progress.clear()
+                output.warn(message)
+
+        importing = SuiteImport(report, template)
+        yield importing, progress
+    if (more := importing.refused - suites.PROBLEMS_SHOWN) > 0:
+        output.warn(f"and {more:,} more")
+    for what, times in importing.skipped.items():
+        output.note(f"Skipped: {what} ({times:,}).")
+
+
 def _write(
     args: Arguments,
     entries: Callable[[SuiteImport], Iterable[SuiteEntry]],
@@ -190,12 +221,7 @@ def _write(
 ) -> int:
     """Write a suite, and print what it has and what was skipped. Returns the exit code."""
     file = str(args.new_suite)
-    with StatusLine() as progress:
-
-        def report(message: str) -> None:
-            if importing.refused <= suites.PROBLEMS_SHOWN:
-                progress.clear()
-                output.warn(message)
+    with _importing(template) as (importing, progress):
 
         def followed() -> Iterator[SuiteEntry]:
             for count, entry in enumerate(entries(importing), start=1):
@@ -203,12 +229,7 @@ def _write(
                 if progress.due:
                     progress.show(f"{counted(count, 'prompt')} written")
 
-        importing = SuiteImport(report, template)
         prompts, answers = write_suite(followed(), args.new_suite, replaces=args.force)
-    if (more := importing.refused - suites.PROBLEMS_SHOWN) > 0:
-        output.warn(f"and {more:,} more")
-    for what, times in importing.skipped.items():
-        output.note(f"Skipped: {what} ({times:,}).")
     data: dict[str, Json] = {"file": file, "prompts": prompts, "answers": answers}
     data |= {"refused": importing.refused, "skipped": dict(importing.skipped)}
     recorded = f", {answers:,} of them with a recorded answer" if answers else ""
@@ -233,6 +254,13 @@ async def _import(
                         output.warn(suites.problem_text(path.name, [problem]))
                     if progress.due:
                         progress.show(f"{counted(counts.total(), 'line')} read")
+    return await _put_imported(args, number, counts)
+
+
+async def _put_imported(args: Arguments, number: int, counts: Counter[str]) -> int:
+    """Print what an experiment has after an import. Returns the exit code."""
+    async with command_line.saved.opened_history() as history:
+        experiment = await history.call(lambda store: store.experiments.get(number))
         totals = await results.engine_totals(history, experiment)
     left = sum(engine.total - engine.runs for engine in totals)
     if args.json:

@@ -62,6 +62,7 @@ class Arguments:
     logprobs: int | None
     margin: float
     max_kld: float | None
+    metric: str | None
     new_suite: Path
     no_key: bool
     on: str | None

@@ -65,10 +65,10 @@ Reader: TypeAlias = "Callable[[Json, SuiteImport], Iterator[SuiteEntry]]"
 
 def _conversations(item: Json, importing: SuiteImport) -> Iterator[SuiteEntry]:
     for chat in other_programs.chats_in(item):
-        yield from turns(_shown(chat), chat.id, importing)
+        yield from turns(shown(chat), chat.id, importing)
 
 
-def _shown(chat: other_programs.Chat) -> list[Message]:
+def shown(chat: other_programs.Chat) -> list[Message]:
     """Return the branch of a conversation that was last shown."""
     by_id = {message.id: message for message in chat.messages}
     at = chat.current if chat.current in by_id else next(reversed(by_id), None)
@@ -118,7 +118,7 @@ def _server_calls(item: Json, importing: SuiteImport) -> Iterator[SuiteEntry]:
     request = _body(item, "request", "request_body", "body") or (own if "response" in own else {})
     answers = [value_at(it, "message") for it in list_at(_body(item, "response", "response_body"), "choices")]
     for chat in other_programs.openai_chats({"messages": [*list_at(request, "messages"), *answers[:1]]}):
-        messages = _shown(chat)
+        messages = shown(chat)
         begin = [it.text for it in itertools.takewhile(lambda it: it.role != "assistant", messages)]
         last = max((at for at, it in enumerate(messages) if it.role == "user"), default=0)
         yield from turns(messages, derived_id(*begin), importing, first=last)
@@ -141,29 +141,33 @@ def _body(item: Json, *names: str) -> JsonObject:
 def _samples(item: Json, importing: SuiteImport) -> Iterator[SuiteEntry]:
     """Read a sample of Inspect, or of OpenAI evals, which has `ideal` instead of `target`. Like Inspect's `includes`, the
     answer must contain the target, in any case."""
-    given = value_at(item, "input")
-    chats = other_programs.openai_chats(
-        {"messages": [{"role": "user", "content": given}] if isinstance(given, str) else given}
-    )
-    for chat in chats:
-        messages = _shown(chat)
+    if messages := question(item):
         target = value_at(item, "target") or value_at(item, "ideal")
         wanted = [
             str(it) for it in (target if isinstance(target, list) else [target]) if it not in (None, "")
         ]
         check: dict[str, object] = {"type": "contains", "value": wanted, "match": "any", "ignore_case": True}
-        if choices := texts_at(item, "choices"):
-            letters = [chr(ord("A") + position) for position in range(len(choices))]
-            lines = (f"{letter}) {choice}" for letter, choice in zip(letters, choices, strict=True))
-            text = "\n".join(
-                (messages[-1].text, "", *lines, "", f"Answer with one letter: {', '.join(letters)}.")
-            )
-            messages[-1] = replace(messages[-1], text=text)
+        if texts_at(item, "choices"):
             check = {"type": "regex", "pattern": rf"\A\W*(?:{'|'.join(map(re.escape, wanted))})\b"}
         entry = entry_of(messages)
         entry.assertions = [check] if wanted else None
         entry.tags = promptfoo.tags_of(object_at(item, "metadata")) or None
         yield entry
+
+
+def question(item: Json) -> list[Message]:
+    """Return the messages of a sample, with its choices; empty if it has no messages."""
+    given = value_at(item, "input")
+    given = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    messages = next((shown(chat) for chat in other_programs.openai_chats({"messages": given})), [])
+    if messages and (choices := texts_at(item, "choices")):
+        letters = [chr(ord("A") + position) for position in range(len(choices))]
+        lines = (f"{letter}) {choice}" for letter, choice in zip(letters, choices, strict=True))
+        text = "\n".join(
+            (messages[-1].text, "", *lines, "", f"Answer with one letter: {', '.join(letters)}.")
+        )
+        messages[-1] = replace(messages[-1], text=text)
+    return messages
 
 
 def _rows(item: Json, importing: SuiteImport) -> Iterator[SuiteEntry]:
@@ -190,7 +194,7 @@ def entries_in(path: Path, importing: SuiteImport) -> Iterator[SuiteEntry]:
         is_database = file.read(len(databases.SQLITE)) == databases.SQLITE
     if is_database:
         for chat in databases.database_chats(path):
-            yield from turns(_shown(chat), chat.id, importing)
+            yield from turns(shown(chat), chat.id, importing)
         return
     readers = (_rows,) if importing.template else _READERS
     for place, item in items_in(path, importing):
