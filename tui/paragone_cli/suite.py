@@ -160,7 +160,7 @@ def suite_import(args: Arguments) -> int:
 
             number, counts = ResultImport(args.files, importing, args.metric, show).save(store)
         counts["refused"] = importing.refused
-        return event_loop.run(_put_imported(args, number, counts))
+        return event_loop.run(_put_imported(args, number, counts, "Their results are missing in the files."))
     template = ""
     if args.template_file is not None:
         template = text_of(args.template_file, hint="Name a text file.", largest=files.LARGEST_TEXT).strip()
@@ -254,11 +254,12 @@ async def _import(
                         output.warn(suites.problem_text(path.name, [problem]))
                     if progress.due:
                         progress.show(f"{counted(counts.total(), 'line')} read")
-    return await _put_imported(args, number, counts)
+    again = "`paragone suite export FILE` writes the runs of servers again."
+    return await _put_imported(args, number, counts, again)
 
 
-async def _put_imported(args: Arguments, number: int, counts: Counter[str]) -> int:
-    """Print what an experiment has after an import. Returns the exit code."""
+async def _put_imported(args: Arguments, number: int, counts: Counter[str], unfinished: str) -> int:
+    """Print what an experiment has after an import, and `unfinished` if runs are missing. Returns the exit code."""
     async with command_line.saved.opened_history() as history:
         experiment = await history.call(lambda store: store.experiments.get(number))
         totals = await results.engine_totals(history, experiment)
@@ -273,9 +274,7 @@ async def _put_imported(args: Arguments, number: int, counts: Counter[str]) -> i
         f"Known before: {counts['known']:,}. Not imported: {counted(counts['refused'], 'line')}."
     )
     if left:
-        output.note(
-            f"Not finished: {counted(left, 'run')}. `paragone suite export FILE` writes the runs of servers again."
-        )
+        output.note(f"Not finished: {counted(left, 'run')}. {unfinished}")
     else:
         suite_results.show_next_result(args, "suite import", experiment)
     return 1 if counts["refused"] else 0

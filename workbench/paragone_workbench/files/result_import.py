@@ -321,8 +321,10 @@ class ResultImport:
             if 0 < cell.result.scores.get(cell.metric, 0.0) < 1:
                 self._graded.add(cell.metric)
         if not self._counts:
-            found = ", ".join(self.importing.skipped) or "none"
-            raise InputError(f"There is no result by {self.metric or 'a metric'} (found: {found}).")
+            raise InputError(
+                f"There is no result by {self.metric or 'any metric'}.",
+                hint=f"Found: {', '.join(self.importing.skipped) or 'nothing'}.",
+            )
         places = self._places()
         tasks = [*self._metrics] or ["results"]
         new = Experiment(
