@@ -26,7 +26,18 @@ LINKED = (
 """Files outside of docs that are pages, or to which pages link."""
 MENU = {
     "Use": (
-        *("README", "tutorial", "guide", "choose", "compare", "fidelity", "suites", "bench", "voting"),
+        *(
+            "README",
+            "tutorial",
+            "guide",
+            "choose",
+            "compare",
+            "fidelity",
+            "suites",
+            "benchmarks",
+            "bench",
+            "voting",
+        ),
         *("servers", "exllama", "serve", "history", "reliability", "install", "performance", "platforms"),
         "measures",
     ),

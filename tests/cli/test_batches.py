@@ -1,6 +1,7 @@
 """`paragone suite export` and `suite import`, with a test double for the batch service."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +68,21 @@ def test_a_batch_of_only_local_engines_is_refused(prompts, tmp_path):
     assert done.returncode == 2
     assert "All these engines load their models on this machine" in said(done)
     assert json.loads(paragone("suite", "list", "-j").stdout) == {"experiments": []}
+
+
+def test_results_of_another_program_are_compared(tmp_path):
+    written = Path(__file__).parents[1] / "workbench" / "harness_results"
+    logs = [str(written / f"inspect_{name}.json") for name in ("first", "second")]
+    done = paragone("suite", "import", *logs, "--json")
+    assert done.returncode == 0
+    assert data("suite import", done) == {
+        "id": "e1", "answers": 16, "errors": 0, "known": 0, "refused": 0, "left": 0,
+    }  # fmt: skip
+    assert "Known before: 16." in said(paragone("suite", "import", *logs))
+    compared = data("suite compare", paragone("suite", "compare", "e1", "--json"))
+    assert [(it["engine"], it["means"][0]["mean"]) for it in compared["engines"]] == [
+        ("mockllm/first", 0.25),
+        ("mockllm/second", 0.125),
+    ]
+    assert paragone("report", "e1", "--to", str(tmp_path / "report.html")).returncode == 0
+    assert "it has no manifest, so its options are unknown" in said(paragone("replay", "e1"))
