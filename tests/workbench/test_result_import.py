@@ -19,17 +19,21 @@ WRITTEN = Path(__file__).with_name("harness_results")
 CHOICES, SUMS = sorted(WRITTEN.glob("samples_*.jsonl"))
 
 
+class Importing(SuiteImport):
+    def __init__(self):
+        self.messages: list[str] = []
+        super().__init__(self.messages.append)
+
+
 @pytest.fixture
 def imported(store):
     """Import files; returns the experiment, its answers with their verdicts, and the import."""
 
     def of(*paths, metric=None):
-        messages = []
-        importing = SuiteImport(messages.append)
-        importing.messages = messages
+        importing = Importing()
         number, _ = ResultImport(paths, importing, metric, lambda done: None).save(store)
         experiment = store.experiments.get(number)
-        found = {}
+        found: dict[str, list[tuple[str, bool | None]]] = {}
         for run in store.experiments.runs(number):
             found.setdefault(run.result.definition.name, []).append((run.result.text, run.passed))
         return experiment, found, importing
