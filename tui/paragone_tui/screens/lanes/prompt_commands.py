@@ -196,7 +196,7 @@ def step(screen: LanesScreen, column: LaneColumn, by: int) -> None:
         return
     lane, selected = column.lane, screen.lanes.selected_run
     place = None if selected is None else lane.path.index(selected)
-    if screen.session.show_variant(lane, by, selected):
+    if screen.session.step(lane, by, selected):
         screen.show_state()
         if place is not None:
             screen.lanes.select_turn(lane.path[place].prompt)
