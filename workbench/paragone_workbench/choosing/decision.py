@@ -326,7 +326,11 @@ def decide(
     rivals = [name for name in allowed if _order(by_name[name]) < _order(by_name[reference])]
     ruled_out = [name for name in rivals if name in against and against[name].verdict == "worse"]
     is_worse = reference in allowed and len(ruled_out) == len(rivals) > 0
-    if (prompts < FEWEST_PROMPTS and not is_worse) or reference not in evidence.rates or len(evidence.rates) < 2:
+    if (
+        (prompts < FEWEST_PROMPTS and not is_worse)
+        or reference not in evidence.rates
+        or len(evidence.rates) < 2
+    ):
         return Decision(
             chosen=None,
             reference=reference,
