@@ -125,8 +125,8 @@ def test_the_smallest_engine_not_worse_is_chosen_and_preliminary_while_smaller_o
 @pytest.mark.parametrize(
     ("planned", "step"),
     [
-        (60, "The suite has no more: to settle the question for small, name a suite with about 600 prompts (--suite)."),
-        (70, "The suite has only 10 prompts left: to settle the question for small, name a suite with about 600 prompts"),
+        (60, "The suite has no more: to settle the question for small, name a suite with about 200 to 1,800 prompts (--suite)."),
+        (70, "The suite has only 10 prompts left: to settle the question for small, name a suite with about 200 to 1,800 prompts"),
         (2_000, "The suite has 1,940 prompts left, which may settle the question for small: repeat the command."),
     ],
 )  # fmt: skip
@@ -173,3 +173,47 @@ def test_the_built_in_prompts_are_answered_greedily_unless_the_user_sets_samplin
     assert [it.options for it in found] == [
         {"max_tokens": 200, "temperature": 0}, {"max_tokens": 200, "temperature": 0.7}, {},
     ]  # fmt: skip
+
+
+def on_conversations(engine, kld, error, within_noise):
+    found = {"kld": Estimate(kld, error), "kld_units": 40, "kld_tokens": 3000}
+    return dataclasses.replace(engine, **found, own_suite=True, within_noise=within_noise)
+
+
+def test_without_assertions_the_smallest_engine_that_is_indistinguishable_is_chosen():
+    middle, small = on_conversations(MIDDLE, 0.001, 0.0001, True), on_conversations(SMALL, 0.3, 0.02, False)
+    decision = decide([BIG, middle, small], "big", evidence(prompts=0), {})
+    assert decision.headline == "Deploy middle."
+    assert decision.reasons == (
+        "middle has 0.60 times the size and 1.50 times the decoding speed of big.",
+        "middle is indistinguishable from big on your 40 conversations (3,000 tokens): the mean KLD is within the noise "
+        "floor of big.",
+    )
+    assert decision.others == (
+        "The mean KLD of small from big is 0.300 ± 0.020 (large) on your 40 conversations (3,000 tokens): its 95% interval "
+        "is above 0.2, so small is not called safe.",
+    )
+
+
+def test_without_assertions_a_difference_below_the_limit_leaves_the_question_open():
+    decision = decide([BIG, on_conversations(SMALL, 0.1, 0.01, False)], "big", evidence(prompts=0), {})
+    assert (decision.headline, decision.verdict) == ("Deploy big, the safe choice.", "safe_choice")
+    assert decision.reasons[0] == "No smaller engine is indistinguishable from big on your conversations."
+    assert "Prompts with assertions" in decision.reasons[1]
+
+
+def test_an_engine_above_the_limit_of_the_kld_is_not_called_safe_whatever_its_pass_rate_is():
+    far = dataclasses.replace(SMALL, kld=Estimate(0.3, 0.02), kld_units=40)
+    decision = decide([BIG, far], "big", evidence(verdict("small", *NOT_WORSE)), {})
+    assert decision.headline == "Deploy big."
+    assert (
+        decision.reasons[0]
+        == "No smaller engine is called as good as big: each is worse, or too far from big by its KLD."
+    )
+    assert "its 95% interval is above 0.2, so small is not called safe." in decision.others[0]
+
+
+def test_an_indistinguishable_engine_is_chosen_although_the_pass_rates_leave_the_question_open():
+    same = on_conversations(SMALL, 0.001, 0.0001, True)
+    assert decide([BIG, same], "big", evidence(verdict("small", *OPEN)), {}).chosen == "small"
+    assert decide([BIG, same], "big", evidence(verdict("small", *WORSE)), {}).chosen == "big"

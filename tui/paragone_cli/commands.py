@@ -200,7 +200,7 @@ COMMANDS: Mapping[str, Command] = {
             "--reference ENGINE",
             "the one of these engines whose quality is wanted; default: the one with the largest file",
         ),
-        arg("--suite FILE", "prompts with assertions; default: 120 built-in ones"),
+        arg("--suite FILE", "your own prompts, with assertions or without; default: 120 built-in ones"),
         arguments.MARGIN,
         arg(
             "--vram SIZE",
@@ -210,10 +210,14 @@ COMMANDS: Mapping[str, Command] = {
         arg("--fresh", "measure everything again; by default, results in the history are used"),
         arg("-o --to FILE", "also write a report: .html, .md, .csv or .json"),
         arg("--force", "replace any file; by default only an unchanged report of the same choice"),
+        arg(
+            "--strict",
+            "exit with code 3 if nothing is decided, or the choice is only the safe one or preliminary",
+        ),
         *arguments.REQUEST,
         arguments.JSON,
         details="After Ctrl+C, the decision follows from what was measured so far, and the same command continues. The exit code is 1 "
-        "if nothing is decided, and 2 if nothing can be decided: with one engine, or a suite without assertions.",
+        "if nothing is decided, and 2 if nothing can be decided, for example with one engine.",
     ),
     "fidelity": command(
         "Measure how much quality a quantization loses.",

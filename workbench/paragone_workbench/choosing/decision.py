@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from paragone import Json, WeightsFile
-from paragone.json_values import count_at, number_at
+from paragone.json_values import count_at, number_at, value_at
 from paragone.texts import counted
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home
 from paragone_workbench.experiments.comparison import (
@@ -21,10 +21,11 @@ from paragone_workbench.experiments.comparison import (
 from paragone_workbench.experiments.comparison_rows import PASS_RATE, SPEEDS, EngineValues
 from paragone_workbench.experiments.known_measurements import Known, MeasurementJson
 from paragone_workbench.experiments.results import load_note
+from paragone_workbench.measure.distances import FEWEST_WINDOWS
 from paragone_workbench.measure.fidelity_verdict import kld_text
 from paragone_workbench.measure.sections import estimate_at, load_text
 from paragone_workbench.paths import accessible
-from paragone_workbench.statistics import Estimate, rounded_up
+from paragone_workbench.statistics import Estimate, Interval, rounded_up, t_interval
 from paragone_workbench.store import Experiment, Store
 from paragone_workbench.store.experiments import EstimatedMemory, SavedChoice
 
@@ -41,6 +42,9 @@ class EngineFigures:
         load: A message about the load of the machine while the speed was measured; empty if unknown.
         cut: Number of the suite's `answers` that `max_tokens` cut.
         kld: Mean KL divergence from the reference in nats; None for the reference itself.
+        kld_units: Number of windows of a text or, if `own_suite`, of conversations over which it was measured, with
+        `kld_tokens` scored tokens.
+        within_noise: Whether `kld` is within the noise floor of the reference.
         greedy_answers: Number of prompts that both engines answered greedily; to `same_answers` of them, with the
         same text.
         collapse: If the engine has collapsed, a message about how many answers are loops or empty; else empty.
@@ -61,21 +65,48 @@ class EngineFigures:
     cut: int = 0
     answers: int = 0
     kld: Estimate | None = None
+    kld_units: int = 0
+    kld_tokens: int = 0
+    own_suite: bool = False
+    within_noise: bool | None = None
     same_answers: int | None = None
     greedy_answers: int = 0
     collapse: str = ""
     pass_rate: float | None = None
     prompts: int = 0
 
+    @property
+    def kld_interval(self) -> Interval | None:
+        """The 95% interval of `kld`; None with too few units for an error."""
+        if self.kld is None or self.kld.error is None or self.kld_units < FEWEST_WINDOWS:
+            return None
+        return t_interval(self.kld.value, self.kld.error, self.kld_units)
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the whole interval of `kld` is above the limit, so that the engine is not called as good as the
+        reference, whatever its pass rate is."""
+        return self.kld_interval is not None and self.kld_interval.low > KLD_LIMIT
+
+    @property
+    def is_indistinguishable(self) -> bool:
+        """Whether no difference from the reference is measurable over the user's own prompts."""
+        return self.own_suite and self.within_noise is True
+
     def to_json(self) -> dict[str, Json]:
         fields = asdict(self)
-        del fields["kld"], fields["collapse"], fields["ttft_prompt"], fields["load"]
+        for name in ("kld", "collapse", "ttft_prompt", "load"):
+            del fields[name]
         return {
             **fields,
             "mean_kld": None if self.kld is None else self.kld.value,
             "mean_kld_se": None if self.kld is None else self.kld.error,
             "collapsed": bool(self.collapse),
         }
+
+
+KLD_LIMIT = 0.2
+"""Limit of the mean KL divergence in nats: from there on, a difference is large (`fidelity_verdict.SCALE`)."""
 
 
 def largest(engines: Sequence[str], sizes: Mapping[str, int]) -> str:
@@ -149,6 +180,12 @@ def engine_figures(
             cut=values.cut if (values := answered.get(engine)) else 0,
             answers=values.runs - values.failed if values else 0,
             kld=estimate_at(known.fidelity.get(engine), "mean_kld"),
+            kld_units=count_at(known.fidelity, engine, "windows") or 0,
+            kld_tokens=count_at(known.fidelity, engine, "tokens_scored") or 0,
+            own_suite=bool(value_at(known.fidelity, engine, "suite")),
+            within_noise=found
+            if isinstance(found := value_at(known.fidelity, engine, "within_noise"), bool)
+            else None,
             same_answers=count_at(known.answers, engine, "identical"),
             greedy_answers=count_at(known.answers, engine, "prompts") or 0,
             collapse=_collapse(known.answers.get(engine, {})),
@@ -326,11 +363,10 @@ def decide(
     rivals = [name for name in allowed if _order(by_name[name]) < _order(by_name[reference])]
     ruled_out = [name for name in rivals if name in against and against[name].verdict == "worse"]
     is_worse = reference in allowed and len(ruled_out) == len(rivals) > 0
-    if (
-        (prompts < FEWEST_PROMPTS and not is_worse)
-        or reference not in evidence.rates
-        or len(evidence.rates) < 2
-    ):
+    by_answers = reference in evidence.rates and len(evidence.rates) > 1
+    if not by_answers and any(engine.own_suite for engine in figures):
+        return _by_fidelity(figures, reference, allowed)
+    if not by_answers or (prompts < FEWEST_PROMPTS and not is_worse):
         return Decision(
             chosen=None,
             reference=reference,
@@ -342,7 +378,12 @@ def decide(
     able += [
         by_name[name]
         for name, verdict in against.items()
-        if verdict.verdict == "not worse" and name in allowed
+        if name in allowed
+        and (
+            verdict.verdict == "not worse"
+            or (by_name[name].is_indistinguishable and verdict.verdict == "open")
+        )
+        and not by_name[name].is_far
     ]
     chosen = min(able, key=_order, default=None)
     smaller = [
@@ -355,13 +396,18 @@ def decide(
         reasons += _safe(by_name[reference], smaller, against, fits=chosen is not None)
     else:
         reasons += _price(chosen, by_name[reference])
+        if chosen.is_indistinguishable:
+            reasons.append(_indistinguishable(chosen, reference))
         reasons.append(_shown(against[chosen.engine]))
         reasons += worst_loss(evidence.engines, reference, chosen.engine, tags)
-    known = [against.get(engine.engine) for engine in smaller if engine.engine in allowed]
+    known = [
+        against.get(engine.engine) for engine in smaller if engine.engine in allowed and not engine.is_far
+    ]
     is_open = [verdict for verdict in known if verdict is not None and verdict.verdict == "open"]
     if is_open:
         nearest = max(is_open, key=lambda verdict: verdict.interval.low)
-        bearable = nearest.difference > -nearest.margin and nearest.interval.low < 0
+        passed, _ = evidence.rates[reference]
+        bearable = nearest.difference > -nearest.margin and 0 < -nearest.interval.low < passed / 2
         if bearable and chosen is not None and chosen.engine == reference:
             lost = PASS_RATE.shown(-nearest.interval.low)
             reasons.append(
@@ -378,6 +424,61 @@ def decide(
         planned=evidence.planned,
         is_settled=None not in known and not is_open,
     )
+
+
+def _by_fidelity(figures: Sequence[EngineFigures], reference: str, allowed: Collection[str]) -> Decision:
+    """Decide by the fidelity alone, over the reference's answers to the user's own prompts, which have no assertions."""
+    (own,) = (engine for engine in figures if engine.engine == reference)
+    able = [
+        engine
+        for engine in figures
+        if engine.engine in allowed and (engine is own or engine.is_indistinguishable)
+    ]
+    chosen = min(able, key=_order, default=None)
+    smaller = [it for it in figures if it is not own and (chosen is None or _order(it) < _order(chosen))]
+    is_open = [it for it in smaller if it.engine in allowed and not it.is_far]
+    reasons: list[str] = []
+    if chosen is None or chosen is own:
+        reasons.append(
+            f"No smaller engine is indistinguishable from {reference} on your conversations."
+            if smaller
+            else f"No engine is smaller than {reference}, or as small and faster."
+        )
+        reasons += [] if chosen is own else [f"{reference} does not fit."]
+    else:
+        reasons += [*_price(chosen, own), _indistinguishable(chosen, reference)]
+    if is_open:
+        reasons.append(
+            "Prompts with assertions, or votes, show whether the differences make the answers worse (docs/suites.md)."
+        )
+    return Decision(
+        chosen=None if chosen is None else chosen.engine,
+        reference=reference,
+        reasons=tuple(reasons),
+        others=tuple(engine.collapse or _distance(engine, reference) for engine in smaller),
+        is_settled=not is_open,
+    )
+
+
+def _indistinguishable(engine: EngineFigures, reference: str) -> str:
+    return (
+        f"{engine.engine} is indistinguishable from {reference} on {_conversations(engine)}: the mean KLD is within the "
+        f"noise floor of {reference}."
+    )
+
+
+def _conversations(engine: EngineFigures) -> str:
+    return f"your {counted(engine.kld_units, 'conversation')} ({counted(engine.kld_tokens, 'token')})"
+
+
+def _distance(engine: EngineFigures, reference: str) -> str:
+    if engine.kld is None:
+        return f"The KLD of {engine.engine} from {reference} is unknown."
+    where = f" on {_conversations(engine)}" if engine.own_suite else ""
+    found = f"The mean KLD of {engine.engine} from {reference} is {kld_text(engine.kld)}{where}"
+    if engine.is_far:
+        return f"{found}: its 95% interval is above {KLD_LIMIT:g}, so {engine.engine} is not called safe."
+    return f"{found}."
 
 
 def _too_few(evidence: SuiteComparison, reference: str) -> Iterator[str]:
@@ -401,22 +502,24 @@ def _next_step(nearest: NonInferiority, left: int) -> Iterator[str]:
     if more is None:
         yield f"Even many more prompts would hardly settle the question for {nearest.b}."
         return
-    if more <= left:
+    least, most = more
+    if most <= left:
         yield (
             f"The suite has {counted(left, 'prompt')} left, which may settle the question for {nearest.b}: "
             "repeat the command."
         )
         return
     rest = f"The suite has only {counted(left, 'prompt')} left" if left else "The suite has no more"
-    needed = rounded_up(nearest.prompts + more)
-    yield f"{rest}: to settle the question for {nearest.b}, name a suite with about {needed:,} prompts (--suite)."
+    total = " to ".join(f"{rounded_up(nearest.prompts + count):,}" for count in dict.fromkeys((least, most)))
+    yield f"{rest}: to settle the question for {nearest.b}, name a suite with about {total} prompts (--suite)."
 
 
 def _why_not(engine: EngineFigures, reference: str, against: Mapping[str, NonInferiority]) -> str:
     if engine.collapse:
         return engine.collapse
     if engine.engine in against:
-        return _shown(against[engine.engine])
+        far = f" {_distance(engine, reference)}" if engine.is_far else ""
+        return f"{_shown(against[engine.engine])}{far}"
     return f"{engine.engine} and {reference} have too few prompts in common for an interval."
 
 
@@ -429,7 +532,13 @@ def _safe(
 ) -> Iterator[str]:
     name = reference.engine
     found = [
-        "worse" if engine.collapse else against[engine.engine].verdict if engine.engine in against else "open"
+        "worse"
+        if engine.collapse
+        else "far"
+        if engine.is_far
+        else against[engine.engine].verdict
+        if engine.engine in against
+        else "open"
         for engine in smaller
     ]
     points = next(
@@ -444,6 +553,8 @@ def _safe(
             f"No {'smaller ' if fits else ''}engine is shown to be as good as {name} within {points}: "
             f"for {counted(found.count('open'), 'engine')}, the question is open after {counted(asked, 'prompt')}."
         )
+    elif "far" in found:
+        yield f"No smaller engine is called as good as {name}: each is worse, or too far from {name} by its KLD."
     else:
         which = "The smaller engine is" if len(smaller) == 1 else "All smaller engines are"
         yield f"{which} worse than {name} by more than {points}."
@@ -470,7 +581,7 @@ def _price(chosen: EngineFigures, reference: EngineFigures) -> Iterator[str]:
         parts.append(f"{chosen.decode_tps / reference.decode_tps:.2f} times the decoding speed")
     if parts:
         yield f"{chosen.engine} has {' and '.join(parts)} of {reference.engine}."
-    if chosen.kld is not None:
+    if chosen.kld is not None and not chosen.is_indistinguishable:
         yield f"The mean KLD of {chosen.engine} from {reference.engine} is {kld_text(chosen.kld)}."
     if chosen.same_answers is not None:
         same = f"{chosen.same_answers} of {counted(chosen.greedy_answers, 'prompt')}"

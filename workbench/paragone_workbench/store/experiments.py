@@ -186,6 +186,7 @@ class SavedChoice:
         unfit: The names of compared engines that cannot be chosen, because they do not fit in memory.
         checked: Number of prompts whose answers are checked; 0 if unknown.
         report: The SHA-256 of the report that the command wrote; empty without a report.
+        suite: The name of the user's suite, over which the fidelity is measured; empty for the built-in prompts.
     """
 
     reference: str
@@ -195,6 +196,7 @@ class SavedChoice:
     unfit: tuple[str, ...] = ()
     checked: int = 0
     report: str = ""
+    suite: str = ""
 
 
 _PLAIN = ("number", "id", "name", "fingerprint", "schedule", "repetitions", "prompts", "created")
