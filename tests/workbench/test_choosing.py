@@ -175,6 +175,22 @@ def test_the_built_in_prompts_are_answered_greedily_unless_the_user_sets_samplin
     ]  # fmt: skip
 
 
+def test_a_suite_that_does_not_tell_the_engines_apart_is_named_first():
+    figures = [dataclasses.replace(BIG, cut=15, answers=20), SMALL]
+    nothing = dataclasses.replace(
+        evidence(verdict("small", *NOT_WORSE)),
+        engines=collect(rows(big="abcdefghijKLMNO", small="abcdefghijKLMno"), ["big", "small"]),
+    )
+    decision = decide(figures, "big", nothing, {})
+    assert decision.reasons[:3] == (
+        "Most prompts do not tell the engines apart: of 15 prompts, every engine fails 10 (#97, #98, #99, #100, #101, …) and passes 3.",
+        "Check the assertions of the prompts that every engine fails, or use easier prompts.",
+        "15 of 20 answers of big were cut at max_tokens. Set a larger max_tokens, or ask for short answers.",
+    )
+    all_fail = dataclasses.replace(nothing, rates={"big": (0.0, 60), "small": (0.0, 60)})
+    assert decide(figures, "big", all_fail, {}).headline == "Nothing is decided."
+
+
 def on_conversations(engine, kld, error, within_noise):
     found = {"kld": Estimate(kld, error), "kld_units": 40, "kld_tokens": 3000}
     return dataclasses.replace(engine, **found, own_suite=True, within_noise=within_noise)

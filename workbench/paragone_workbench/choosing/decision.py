@@ -366,11 +366,13 @@ def decide(
     by_answers = reference in evidence.rates and len(evidence.rates) > 1
     if not by_answers and any(engine.own_suite for engine in figures):
         return _by_fidelity(figures, reference, allowed)
-    if not by_answers or (prompts < FEWEST_PROMPTS and not is_worse):
+    useless = tuple(_useless_prompts(evidence, figures))
+    fails = by_answers and not any(rate for rate, _ in evidence.rates.values())
+    if not by_answers or fails or (prompts < FEWEST_PROMPTS and not is_worse):
         return Decision(
             chosen=None,
             reference=reference,
-            reasons=tuple(_too_few(evidence, reference)),
+            reasons=useless if fails else (*useless, *_too_few(evidence, reference)),
             prompts=prompts,
             planned=evidence.planned,
         )
@@ -418,7 +420,7 @@ def decide(
     return Decision(
         chosen=None if chosen is None else chosen.engine,
         reference=reference,
-        reasons=tuple(reasons),
+        reasons=(*useless, *reasons),
         others=tuple(_why_not(engine, reference, against) for engine in smaller),
         prompts=prompts,
         planned=evidence.planned,
@@ -479,6 +481,39 @@ def _distance(engine: EngineFigures, reference: str) -> str:
     if engine.is_far:
         return f"{found}: its 95% interval is above {KLD_LIMIT:g}, so {engine.engine} is not called safe."
     return f"{found}."
+
+
+_MOST_ALIKE = 0.9
+"""Largest share of prompts with the same result from all engines in a suite that tells engines apart well enough."""
+_NAMED = 5
+"""Largest number of prompts that a message lists."""
+
+
+def _useless_prompts(evidence: SuiteComparison, figures: Sequence[EngineFigures]) -> Iterator[str]:
+    """Yield what makes a suite unable to tell the engines apart: more than half of the prompts that every engine fails, almost
+    all prompts with the same result, or more than half of an engine's answers that were cut."""
+    rates = [found for values in evidence.engines if (found := values.values(PASS_RATE))]
+    common = sorted(set.intersection(*map(set, rates))) if len(rates) > 1 else []
+    alike = {
+        end: [prompt for prompt in common if all(rate[prompt] == end for rate in rates)] for end in (0.0, 1.0)
+    }
+    if 2 * len(alike[0.0]) > len(common) or sum(map(len, alike.values())) > _MOST_ALIKE * len(common):
+        named = ", ".join(f"#{prompt}" for prompt in alike[0.0][:_NAMED])
+        listed = f" ({named}{', …' if len(alike[0.0]) > _NAMED else ''})" if named else ""
+        yield (
+            f"Most prompts do not tell the engines apart: of {counted(len(common), 'prompt')}, every engine fails "
+            f"{len(alike[0.0]):,}{listed} and passes {len(alike[1.0]):,}."
+        )
+        if len(alike[0.0]) > len(alike[1.0]):
+            yield "Check the assertions of the prompts that every engine fails, or use easier prompts."
+        else:
+            yield "Use harder prompts."
+    for engine in figures:
+        if 2 * engine.cut > engine.answers:
+            yield (
+                f"{engine.cut:,} of {counted(engine.answers, 'answer')} of {engine.engine} were cut at max_tokens. Set a larger "
+                "max_tokens, or ask for short answers."
+            )
 
 
 def _too_few(evidence: SuiteComparison, reference: str) -> Iterator[str]:
