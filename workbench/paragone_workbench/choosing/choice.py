@@ -318,11 +318,11 @@ class Choice:
         turns = [suite.prompts[index] for index in sorted(spread_out(range(len(suite.prompts)), _TURNS))]
         engines = [it for it in engines if it.name == self.reference or it.name not in self.known.fidelity]
         if len(engines) > 1:
-            await self._measure_fidelity(
-                conversations.ConversationComparison(self.registry, engines, turns, recorded=False),
-                engines,
-                _TURNS_SHARE,
+            limit = math.inf if self.seconds is None else self.seconds * _TURNS_SHARE / 2
+            comparison = conversations.ConversationComparison(
+                self.registry, engines, turns, recorded=False, answering_s=limit
             )
+            await self._measure_fidelity(comparison, engines, _TURNS_SHARE)
             await self._look_up()
 
     async def _compare(self) -> None:

@@ -518,6 +518,12 @@ def _useless_prompts(evidence: SuiteComparison, figures: Sequence[EngineFigures]
 
 def _too_few(evidence: SuiteComparison, reference: str) -> Iterator[str]:
     others = evidence.rates.keys() - {reference}
+    if not evidence.planned:
+        yield (
+            "No prompt has assertions, and the fidelity over the prompts is not measured yet. Repeat the command with more "
+            "time, or on a machine that is less busy."
+        )
+        return
     if reference not in evidence.rates or not others:
         yield f"There is no prompt with checked assertions that both {reference} and another engine answered."
         return
