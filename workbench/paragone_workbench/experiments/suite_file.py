@@ -69,9 +69,10 @@ def _prompt(
     system: str,
     shared: Sequence[AssertionSpec],
     catalog: AssertionCatalog,
+    folder: Path,
 ) -> SuitePrompt:
-    """Return the prompt of a record; `system` and `shared` are for all prompts of the file. Raises InputError for the
-    first mistake, and ParagoneError for a faulty assertion."""
+    """Return the prompt of a record; `system` and `shared` are for all prompts of the file in `folder`. Raises
+    InputError for the first mistake, and ParagoneError for a faulty assertion."""
     record = data.read(SuiteEntry, given, whole="A prompt")
     messages = _messages(record)
     if any(message.role == "system" for message in messages):
@@ -89,6 +90,7 @@ def _prompt(
     assertions = (*map(assertion_spec, record.assertions or ()), *shared)
     if not assertions and expected is not None:
         assertions = (AssertionSpec(type="equals"),)
+    assertions = tuple(catalog.located(assertion, folder) for assertion in assertions)
     for assertion in assertions:
         catalog.check_spec(assertion, expected=expected)
     return SuitePrompt(
@@ -304,7 +306,9 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
     prompts: list[SuitePrompt] = []
     for index, (line, read) in enumerate(records):
         try:
-            prompt = _prompt(index, line, read(), system if own is None else own, shared, catalog)
+            prompt = _prompt(
+                index, line, read(), system if own is None else own, shared, catalog, path.parent
+            )
         except ParagoneError as error:
             problems.append((line, str(error)))
         else:
