@@ -215,6 +215,14 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         if answers.has_images(request.messages):
             raise self._unable("does not report the tokens of images.")
         body: JsonObject = {"prompt": request.text}
+        if request.ids:
+            asked = self._post("/detokenize", {"model": self.model, "tokens": list(request.ids)})
+            text = text_at(await faults.await_reply(self._endpoint, asked, model=self.model), "prompt")
+            return paragone.TokenizedText(text=text, ids=request.ids)
+        if not (request.messages or request.bos):
+            bare = self._ids_of_text(request.text, add_special_tokens=False)
+            ids = await faults.await_reply(self._endpoint, bare, model=self.model)
+            return paragone.TokenizedText(text=request.text, ids=ids)
         if request.messages:
             body = self._accepted_body(paragone.RunRequest(messages=request.messages), sampling)
         rendered = self._rendered(body, ids=True)
@@ -222,6 +230,32 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         if request.count_only:
             return paragone.TokenizedText(text=None, ids=(), count=len(prompt.ids))
         return prompt
+
+    async def score(self, request: paragone.ScoreRequest) -> AsyncGenerator[paragone.Event, None]:
+        """Let the server repeat the text with log-probabilities, and drop the token that it adds."""
+        self._require_open()
+        if "echoes" not in self.server.kind.can or request.messages:
+            raise self._unable("does not report the log-probabilities of a given answer to messages.")
+        prompt: paragone.Json = list(request.ids) or request.text
+        body = {"model": self.model, "prompt": prompt, "echo": True, "max_tokens": 1, "temperature": 0}
+        asked = self.http.post("/completions", json={**body, "logprobs": max(request.top, 1)})
+        async with self._waiting() as wait:
+            with contextlib.suppress(Stopped):
+                reply = await wait.within(self._endpoint.options.idle_timeout, asked)
+                data = await asyncio.to_thread(faults.read_object, reply.text)
+                logprobs = next((object_at(it, "logprobs") for it in objects_at(data, "choices")), {})
+                added = count_at(data, "usage", "completion_tokens") or 0
+                if request.ids:
+                    yield paragone.Token(text="", id=request.ids[0], time=time.monotonic())
+                found = [*requests.scored_in(logprobs)]
+                total = len(found) + 1 - added  # the first token has no log-probability
+                yield paragone.PromptProgress(done=total, total=total, time=time.monotonic())
+                for token in found[: len(found) - added]:
+                    now, size = time.monotonic(), len(token.text.encode())
+                    yield dataclasses.replace(token, top=token.top[: request.top], n_bytes=size, time=now)
+                yield paragone.Finish(reason="stop", time=time.monotonic())
+                return
+        yield paragone.Finish(reason="cancelled", time=time.monotonic())
 
     async def top_tokens(
         self, request: paragone.TopTokensRequest
@@ -279,10 +313,10 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             return paragone.TokenizedText(text=None, ids=_ids(await self._post("/tokenize", wanted)))
         return paragone.TokenizedText(text=None, ids=())
 
-    async def _ids_of_text(self, text: str) -> tuple[int, ...]:
+    async def _ids_of_text(self, text: str, **more: bool) -> tuple[int, ...]:
         assert self.server.kind.tokenize is not None
         path, field, others = self.server.kind.tokenize
-        return _ids(await self._post(path, {"model": self.model, field: text, **others}))
+        return _ids(await self._post(path, {"model": self.model, field: text, **others, **more}))
 
     async def _post(self, path: str, body: JsonObject) -> JsonObject:
         reply = await self.http.post(self._endpoint.root + path, json=body)

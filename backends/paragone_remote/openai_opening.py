@@ -288,6 +288,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
                 plain_text=True,
                 token_ids="ids" in server.kind.can,
                 tokenize=server.tokenizes(raw=raw),
+                score="echoes" in server.kind.can,
                 top_tokens=server.kind.is_llama_server,
                 continues=(raw or "continues" in server.kind.can) and "continue_final_message" not in refused,
                 seed="seeds" in server.kind.can and "seed" not in refused,

@@ -196,7 +196,7 @@ class StreamedAnswer:
         self.reason = values.text_at(choice, "finish_reason") or self.reason
         self._count(chunk)
         if self.logprobs is not None:
-            scored = tuple(_scored(values.object_at(choice, "logprobs")))
+            scored = tuple(scored_in(values.object_at(choice, "logprobs")))
             self.scored = self.scored or bool(scored)
             self._held += scored
         # A token without text belongs to the next text, in whichever channel that is.
@@ -235,7 +235,7 @@ def progress_in(chunk: JsonObject, now: float) -> paragone.PromptProgress | None
     return paragone.PromptProgress(done=done, total=total, cached=cached or 0, time=now)
 
 
-def _scored(logprobs: JsonObject) -> Iterator[paragone.Token]:
+def scored_in(logprobs: JsonObject) -> Iterator[paragone.Token]:
     """Yield a chunk's tokens with log-probabilities: entries in chats and at llama-server, else parallel lists."""
     if "content" in logprobs:
         yield from answers.scored_tokens(values.objects_at(logprobs, "content"))

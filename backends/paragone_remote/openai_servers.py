@@ -75,9 +75,10 @@ def _plain_field(schema: Schema) -> Schema:
     return {"json_schema": schema}
 
 
-Ability: TypeAlias = Literal["continues", "thinking", "ids", "seeds", "embeds", "chat tokens"]
+Ability: TypeAlias = Literal["continues", "thinking", "ids", "seeds", "embeds", "chat tokens", "echoes"]
 """A feature of a server: it continues the last message if that is the assistant's, accepts the thinking of earlier
-answers, accepts token ids as a prompt, respects seeds, computes usable embeddings, or reports the tokens of a chat."""
+answers, accepts token ids as a prompt, respects seeds, computes usable embeddings, reports the tokens of a chat, or
+repeats a prompt with log-probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ _KINDS = (
     Kind("llama-swap"),
     Kind(
         "vLLM",
-        {"continues", "thinking", "ids", "seeds", "embeds", "chat tokens"},
+        {"continues", "thinking", "ids", "seeds", "embeds", "chat tokens", "echoes"},
         budget="thinking_token_budget",
         penalty="repetition_penalty",
         schema_in_completion=_strict_format,
@@ -143,6 +144,7 @@ _KINDS = (
         schema_in_completion=_plain_field,
     ),
     Kind("LM Studio"),
+    Kind("paragone", {"embeds", "echoes"}),
 )
 KINDS = {kind.name: kind for kind in _KINDS}
 
@@ -231,6 +233,9 @@ async def identify(http: transport.EndpointClient) -> ServerProperties:
         return ServerProperties(kind=KINDS["llama-swap"])
     if number := options.plain(values.text_at(version, "version")):
         return _program("vLLM", number)
+    listed = await faults.optional_data(http, f"{http.endpoint.base}/models")
+    if any(values.text_at(entry, "owned_by") == "paragone" for entry in values.objects_at(listed, "data")):
+        return ServerProperties(kind=KINDS["paragone"])
     return ServerProperties()
 
 

@@ -38,6 +38,7 @@ def main() -> None:
         {
             "windows as units": lambda count: fidelity.coverage(count, TRIALS)[0],
             "positions as units": lambda count: fidelity.coverage(count, TRIALS)[1],
+            "conversations of unlike lengths": partial(fidelity.conversation_coverage, trials=TRIALS),
         },
     )
     _table(

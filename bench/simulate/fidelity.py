@@ -7,13 +7,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from paragone_workbench.measure.fidelity import mean, mean_error, noise_windows, ratio_error
+from paragone_workbench.measure.distances import mean, mean_error, ratio_error
+from paragone_workbench.measure.fidelity import noise_windows
 from paragone_workbench.measure.fidelity_verdict import CLEAR, depths
 from paragone_workbench.statistics import Values, Z, holm, t_interval, t_test, values_needed
 
 __all__ = [
     "POSITIONS",
     "above_noise",
+    "conversation_coverage",
     "coverage",
     "depth_claims",
     "pair_claims",
@@ -55,6 +57,26 @@ def coverage(count: int, trials: int, *, seed: int = 0) -> tuple[float, float]:
         by_windows += interval.low <= 1 <= interval.high
         by_positions += abs(found.value - 1) <= Z * mean_error(values)
     return by_windows / trials, by_positions / trials
+
+
+_LENGTH, _LENGTHS = 60, 0.9
+"""Median number of tokens of a conversation's answers, and the standard deviation of its logarithm."""
+
+
+def conversation_coverage(count: int, trials: int, *, seed: int = 0) -> float:
+    """Return how often the 95% interval contains the mean over the positions of conversations of unlike lengths."""
+    rng = np.random.default_rng(seed)
+    found = 0
+    for _ in range(trials):
+        lengths = np.clip(_LENGTH * np.exp(rng.normal(0, _LENGTHS, count)), 3, 600).astype(int)
+        passages = rng.normal(0, _PASSAGE, count) - (_PASSAGE**2 + _POSITION**2) / 2
+        values = mean(
+            np.exp(passage + rng.normal(0, _POSITION, length))
+            for passage, length in zip(passages, lengths, strict=True)
+        )
+        interval = t_interval(values.value, values.error, count)
+        found += interval.low <= 1 <= interval.high
+    return found / trials
 
 
 def above_noise(count: int, trials: int, *, times: float = 1, seed: int = 0) -> float:

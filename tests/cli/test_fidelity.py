@@ -320,3 +320,80 @@ def test_an_engine_that_cannot_be_opened_is_reported_once(prompts):
     done = answering("graded:missing", "graded:gone", "--prompts", prompts)
     assert (done.returncode, done.stdout) == (2, b"")
     assert said(done).count("There is no model 'missing'") == 1
+
+
+def over_suite(*argv: str) -> subprocess.CompletedProcess[bytes]:
+    return paragone("fidelity", *argv, "--set", "max_tokens=20")
+
+
+def test_a_candidate_without_probabilities_is_compared_by_its_greedy_answers(prompts):
+    done = over_suite("graded:exact", "twin:rough", "graded:mute", "--suite", prompts, "--json")
+    found = data("fidelity", done)
+    assert (done.returncode, said(done)) == (0, "")
+    rough, mute = found["candidates"]
+    assert (rough["windows"], rough["reason"], mute["windows"]) == (4, None, 0)
+    assert mute["reason"].endswith(
+        "reports no probabilities of given answers. The greedy answers are compared."
+    )
+    (agreement,) = found["free_running"]["candidates"]
+    assert (agreement["candidate"], agreement["prompts"]) == ("mute", 4)
+
+
+def test_a_reference_without_distributions_is_compared_by_greedy_answers(prompts):
+    done = over_suite("graded:mute", "graded:exact", "twin:rough", "--suite", prompts)
+    assert (done.returncode, said(done)) == (0, "")
+    printed = done.stdout.decode()
+    assert printed.startswith("Greedy answers to 4 prompts\n")
+    assert "\nmute reports no distributions. The greedy answers are compared.\n" in printed
+
+
+def test_top_tokens_of_answers_are_compared(prompts):
+    done = over_suite("graded:exact", "graded:tops", "graded:foreign", "--suite", prompts, "--json")
+    tops, foreign = data("fidelity", done)["candidates"]
+    assert (tops["top_k"]["windows"], tops["divergence"]) == (4, {"answers": 4, "never": 4, **NEVER})
+    assert (foreign["mean_kld"], foreign["bits_per_byte"] > 0) == (None, True)
+    printed = over_suite("graded:exact", "graded:tops", "--suite", prompts).stdout.decode()
+    assert "uncertainties are unknown" not in printed, "the reference's perplexity has one"
+
+
+def test_ctrl_c_keeps_the_answers_measured_so_far(prompts, terminal):
+    argv = ("fidelity", "graded:exact", "graded:endless", "--suite", prompts, "-s", "max_tokens=20")
+    with running(*argv, "--json", stderr=terminal.theirs) as process:
+        until(lambda: terminal.take() and b"answer 3 of 4" in terminal.written, "the third answer never came")
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    found = data("fidelity", subprocess.CompletedProcess((), 130, output))
+    (candidate,) = found["candidates"]
+    assert (found["partial"], candidate["windows"], candidate["divergence"]["answers"]) == (True, 2, 2)
+
+
+NEVER = dict.fromkeys(("p25", "median", "p75"))
+
+
+def test_a_prompt_beyond_the_context_is_skipped_and_counted(tmp_path):
+    path = tmp_path / "long.jsonl"
+    questions = ("Why?", "word " * 2000, "How?")
+    path.write_text("".join(json.dumps({"prompt": it}) + "\n" for it in questions))
+    done = over_suite("graded:exact", "twin:rough", "--suite", str(path))
+    assert (done.returncode, said(done)) == (0, "")
+    printed = done.stdout.decode()
+    assert printed.startswith("Reference exact: 40 tokens of 2 greedy answers in 2 of 2 conversations\n")
+    assert "1 of 3 answers is skipped" in printed
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--answers", "recorded"], "--answers needs --suite."),
+        (
+            ["--suite", "{prompts}", "--answers", "recorded"],
+            "No prompt of prompts.jsonl has a recorded answer.",
+        ),
+        (["--suite", "{prompts}", "--free-running"], "--suite excludes --text and --free-running."),
+    ],
+)
+def test_contradicting_arguments_are_refused(argv, message, prompts):
+    done = over_suite("graded:exact", "twin:rough", *(word.replace("{prompts}", prompts) for word in argv))
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert message in said(done)

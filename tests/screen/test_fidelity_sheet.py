@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from paragone import Json
 from paragone_tui.screens.fidelity_sheet import FidelitySheet
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.store.votes import Measurement
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +81,41 @@ async def test_an_engine_without_distributions_is_reported(start):
         await screen.until(lambda: "Nothing was measured." in screen.text, "it ends")
         assert "mute reports neither distributions" in screen.text
         assert await saved(screen) == ()
+
+
+async def test_the_worst_places_of_a_suite_open_at_their_tokens(start):
+    def choices(*texts: str) -> Json:
+        return [{"text": it, "id": at, "logprob": -1.0 - at} for at, it in enumerate(texts)]
+
+    place: dict[str, Json] = {
+        "prompt": 0,
+        "question": "Why is it red?",
+        "token": 13,
+        "kld": 1.5,
+        "conversation": "",
+        "before": "It is",
+    }
+    place |= {
+        "following": " red today",
+        "reference": choices(" red", " blue"),
+        "candidate": choices(" green"),
+    }
+    other: dict[str, Json] = {**place, "question": "And the sky?", "token": 2}
+    found: Json = {"engine": "rough", "mean_kld": 0.5, "places": [place, other]}
+    async with start(lane("exact"), lane("rough"), size=(100, 40)) as screen:
+        engines = tuple(it.engine.definition for it in screen.lanes)
+        await screen.until(lambda: all(it.engine.is_open for it in screen.lanes), "engines open")
+        await screen.press("escape", "W")
+        await screen.until(lambda: "No suite has been measured with exact" in screen.text, "none is known")
+        data: dict[str, Json] = {"suite": {"name": "own.jsonl"}, "candidates": [found]}
+        measurement = Measurement(kind="fidelity", engines=engines, data=data, created=0)
+        await screen.app.history.call(lambda store: store.measurements.add(measurement))
+        await screen.press("l", "W")
+        await screen.until(lambda: "Token 14: where rough diverges from exact" in screen.text, "it opens")
+        for text in ("fork 1 of 2", "Why is it red?", "It is …", "“ blue”", "red today", "“ green”"):
+            assert text in screen.text
+        await screen.press("enter")
+        assert "No lane has this answer, so none can continue it." in screen.text
+        await screen.press(">")
+        assert "Token 3: where rough diverges from exact" in screen.text
+        assert "And the sky?" in screen.text

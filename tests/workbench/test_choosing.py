@@ -75,11 +75,20 @@ def test_the_reasons_state_the_cost_and_the_certainty_of_the_decision():
     [(58, "Repeat the command to continue."), (19, "Name a suite of 20 prompts or more.")],
 )
 def test_few_prompts_give_no_decision_but_report_how_many_are_missing(planned, step):
-    shown = evidence(verdict("small", *WORSE, prompts=19), prompts=19, planned=planned)
+    shown = evidence(verdict("small", *NOT_WORSE, prompts=19), prompts=19, planned=planned)
     decision = decide([BIG, SMALL], "big", shown, {})
     assert (decision.headline, decision.others) == ("Nothing is decided.", ())
     assert decision.reasons[0].startswith(f"All engines answered 19 of {planned} prompts")
     assert decision.reasons[1] == step
+
+
+def test_few_prompts_are_enough_to_call_an_engine_worse():
+    worse = verdict("small", *WORSE, prompts=12)
+    decision = decide([BIG, SMALL], "big", evidence(worse, prompts=12, planned=120), {})
+    assert (decision.headline, decision.verdict, decision.is_preliminary) == ("Deploy big.", "decided", False)
+    both = evidence(worse, verdict("middle", *OPEN, prompts=12), prompts=12)
+    decision = dataclasses.replace(decide([BIG, MIDDLE, SMALL], "big", both, {}), comparison=both)
+    assert (decision.headline, decision.verdict) == (worse.sentence, "open")
 
 
 def test_intervals_for_early_looks_are_named_so():

@@ -24,7 +24,8 @@ from paragone import (
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.fidelity import WINDOW, Fidelity, Scores, sample_text, windows_of
+from paragone_workbench.measure.distances import Scores
+from paragone_workbench.measure.fidelity import WINDOW, Fidelity, sample_text, windows_of
 from paragone_workbench.measure.fidelity_verdict import fidelity_json, unchanged, verdict
 from paragone_workbench.measure.free_running import Comparison
 

@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy
-from bench.simulate.fidelity import above_noise, coverage, depth_claims, pair_claims, pair_coverage
+from bench.simulate.fidelity import (
+    above_noise,
+    conversation_coverage,
+    coverage,
+    depth_claims,
+    pair_claims,
+    pair_coverage,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,8 +24,8 @@ from paragone.json_values import number_at, objects_at
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure import fidelity as ours
-from paragone_workbench.measure.fidelity import compared, log_probabilities, losses
+from paragone_workbench.measure import distances as ours
+from paragone_workbench.measure.distances import compared, log_probabilities, losses
 from paragone_workbench.measure.fidelity_verdict import SCALE, band_of, depths, kld_pairs
 from paragone_workbench.statistics import Estimate, rounded_up, smallest_shown, values_needed
 
@@ -58,7 +65,16 @@ def test_the_uncertainty_of_few_windows_is_unknown():
     assert ours.mean(values).error == pytest.approx(statistics.stdev([1, 4, 7, 10]) / 2)
     for found in (ours.mean(values[:3]), ours.perplexity(values[:3]), ours.root_mean_square(values[:3])):
         assert found.error is None
-    assert ours.mean(ours.stacked([])) is None
+    assert ours.mean([]) is None
+
+
+def test_conversations_of_unequal_length_count_by_their_positions():
+    """The error is the jackknife's."""
+    units = [np.full(size, value) for size, value in ((10, 1.0), (20, 2.0), (30, 1.5), (40, 3.0))]
+    found = ours.mean(units)
+    assert found.value == pytest.approx((10 + 40 + 45 + 120) / 100)
+    without = [np.concatenate([*units[:at], *units[at + 1 :]]).mean() for at in range(4)]
+    assert found.error == pytest.approx(math.sqrt(3 / 4 * 4 * statistics.pvariance(without)))
 
 
 def test_perplexity_agrees_with_a_calculation_by_hand():
@@ -97,6 +113,7 @@ def test_intervals_have_their_stated_coverage(windows):
     error = math.sqrt(0.95 * 0.05 / trials)
     assert 0.93 - 2 * error <= by_windows <= 0.97 + 2 * error
     assert by_positions < 0.7
+    assert conversation_coverage(windows, trials) >= 0.91 - 2 * error
 
 
 def test_an_engine_at_the_noise_floor_is_rarely_reported_above_it():

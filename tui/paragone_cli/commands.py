@@ -235,6 +235,13 @@ COMMANDS: Mapping[str, Command] = {
             "exit with code 1 if a candidate's mean KLD (in nats) is above LIMIT, or unknown",
             within=(0.0, 1000.0),
         ),
+        arg("--suite FILE", "measure on the answers to the prompts of a suite, instead of on a text"),
+        arg(
+            "--answers KIND",
+            "with --suite: `greedy` for the answers that REFERENCE gives, `recorded` for those in the suite; default: greedy",
+            choices=("greedy", "recorded"),
+            default="greedy",
+        ),
         arg("--free-running", "also compare greedy answers to prompts; servers can do this only"),
         arg("--prompts FILE", "the suite for --free-running; default: the built-in one"),
         arguments.SET,
@@ -570,7 +577,7 @@ EXAMPLES: Mapping[str, str] = {
   paragone choose small large --vram 24G""",
     "fidelity": """
   paragone fidelity large small
-  paragone fidelity large small --text wiki.txt --max-kld 0.1
+  paragone fidelity large small --suite own.jsonl --max-kld 0.1
   paragone fidelity small --kv q8_0,q4_0""",
     "bench": """
   paragone bench small large

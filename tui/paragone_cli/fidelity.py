@@ -14,8 +14,10 @@ from paragone_cli.command_line.next_command import show_next
 from paragone_cli.measurement_progress import FidelityProgress
 from paragone_workbench.blocks import brief_names
 from paragone_workbench.choosing.choice import questions
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.assertions import load_assertions
 from paragone_workbench.measure import fidelity_verdict, free_running, sections
+from paragone_workbench.measure.conversations import ConversationComparison
 from paragone_workbench.measure.fidelity import sample_text
 
 
@@ -51,7 +53,7 @@ async def _measure(args: Arguments, comparison: free_running.Comparison) -> int:
 def _json(args: Arguments, comparison: free_running.Comparison) -> dict[str, Json]:
     return comparison.to_json(
         text=None if args.text_file is None else args.text_file.name,
-        prompts=None if args.prompts is None else args.prompts.name,
+        prompts=None if (prompts := args.suite or args.prompts) is None else prompts.name,
     )
 
 
@@ -62,6 +64,12 @@ LARGEST_TEXT = 2**26
 def fidelity(args: Arguments) -> int:
     if args.prompts is not None and not args.free_running:
         raise InputError("--prompts needs --free-running.", hint="Only free-running engines answer prompts.")
+    if args.suite is not None and (args.free_running or args.text_file is not None):
+        raise InputError(
+            "--suite excludes --text and --free-running.", hint="Measure them one after the other."
+        )
+    if args.suite is None and args.answers == "recorded":
+        raise InputError("--answers needs --suite.", hint="Only a suite has recorded answers.")
     context = CommandContext(args)
     engines = context.engines([args.engine, *args.engines], args.settings)
     if args.kv is not None:
@@ -75,16 +83,10 @@ def fidelity(args: Arguments) -> int:
             "There is nothing to compare the reference with.",
             hint="Name a candidate as well, or types of the KV cache with --kv.",
         )
-    if args.text_file is None:
-        text = sample_text()
-        output.note("The built-in text is short, so the uncertainties are wide. --text names another.")
+    if args.suite is None:
+        comparison = _over_text(args, context, engines)
     else:
-        text = _read(args.text_file)
-    prompts: Sequence[Sequence[Message]] = ()
-    if args.free_running:
-        with closing(load_assertions()) as catalog:
-            prompts = [prompt.messages for prompt in questions(args.prompts, catalog).prompts]
-    comparison = free_running.Comparison(context.registry, engines, text, prompts, window=args.window)
+        comparison = _over_suite(args.suite, args.answers == "recorded", context, engines)
     status = event_loop.run(_measure(args, comparison))
     if comparison.is_measured:
         saved.save_measurement("fidelity", engines, _json(args, comparison), context.registry)
@@ -95,6 +97,34 @@ def fidelity(args: Arguments) -> int:
     if status == 0 and len(set(texts)) > 1:
         show_next(args, "fidelity", engines=tuple(dict.fromkeys(texts)))
     return status or int(bool(exceeded))
+
+
+def _over_suite(
+    path: Path, recorded: bool, context: CommandContext, engines: Sequence[EngineDefinition]
+) -> free_running.Comparison:
+    with closing(load_assertions()) as catalog:
+        turns = [turn for turn in questions(path, catalog).prompts if turn.answer or not recorded]
+    if not turns:
+        raise InputError(
+            f"No prompt of {path.name} has a recorded answer.",
+            hint="Omit --answers recorded: then the reference answers the prompts.",
+        )
+    return ConversationComparison(context.registry, engines, turns, recorded=recorded)
+
+
+def _over_text(
+    args: Arguments, context: CommandContext, engines: Sequence[EngineDefinition]
+) -> free_running.Comparison:
+    if args.text_file is None:
+        text = sample_text()
+        output.note("The built-in text is short, so the uncertainties are wide. --text names another.")
+    else:
+        text = _read(args.text_file)
+    prompts: Sequence[Sequence[Message]] = ()
+    if args.free_running:
+        with closing(load_assertions()) as catalog:
+            prompts = [prompt.messages for prompt in questions(args.prompts, catalog).prompts]
+    return free_running.Comparison(context.registry, engines, text, prompts, window=args.window)
 
 
 def _read(path: Path) -> str:

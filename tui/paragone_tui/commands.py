@@ -123,6 +123,8 @@ _TABLE: Mapping[CommandGroup, Sequence[tuple[str, str, str, str, str]]] = {
         ("parity", "", "c", "Was it fair?", "Show which conditions differed between the lanes, and level them."),
         ("fidelity", "", "V", "Distance from the reference",
          "Measure over a text how far the other lanes' models are from the model of the lane with ◆; esc stops."),
+        ("worst-places", "", "W", "Where a suite shows most loss",
+         "Show the tokens of a suite's answers at which the current lane's model was furthest from the reference, as `paragone fidelity --suite` measured."),
         ("blind-vote", "", "u", "Vote blind",
          "Show the next answers shuffled and without names until you have voted; press again to turn this off."),
         ("prefer-answer", "", "+", "Prefer this answer", "Vote for the current lane's last answer, with the names known."),

@@ -168,3 +168,29 @@ async def test_top_tokens_are_refused_for_other_kinds_of_servers(serve, open_lan
     assert not engine.loaded.capabilities.top_tokens
     with pytest.raises(EngineError, match="does not report the most likely tokens after given tokens"):
         await tops_of(engine, REQUEST)
+
+
+async def test_vllm_scores_a_text_by_repeating_it(serve, open_lane):
+    logprobs = {
+        "tokens": ["The", " sea", " is", " deep"],
+        "token_logprobs": [None, -1.5, -0.25, -0.5],
+        "top_logprobs": [None, {" sea": -1.5, " end": -2.0}, {" is": -0.25}, {" deep": -0.5}],
+    }
+    reply = {"choices": [{"text": "", "logprobs": logprobs}], "usage": {"completion_tokens": 1}}
+    server = await serve(OPENAI, {**VLLM, "/v1/completions": reply, "/detokenize": {"prompt": "Hi"}})
+    engine = (await open_lane(server)).engine
+    assert engine.loaded.capabilities.score
+    events = [event async for event in engine.score(paragone.ScoreRequest(text="The sea is", top=1))]
+    tokens = [event for event in events if isinstance(event, paragone.Token)]
+    assert [(it.text, it.logprob, it.n_bytes, len(it.top)) for it in tokens] == [
+        (" sea", -1.5, 4, 1),
+        (" is", -0.25, 3, 1),
+    ]
+    assert isinstance(events[-1], paragone.Finish)
+    (body,) = bodies(server, "/v1/completions")
+    assert (body["prompt"], body["echo"], body["max_tokens"]) == ("The sea is", True, 1)
+    assert (await engine.tokenize(paragone.TokenizeRequest(ids=(5, 6)))).text == "Hi"
+    assert (await engine.tokenize(paragone.TokenizeRequest(text="Hi", bos=False))).ids == (5, 6)
+    assert bodies(server, "/tokenize")[-1]["add_special_tokens"] is False
+    with pytest.raises(paragone.EngineError, match="a given answer to messages"):
+        await anext(engine.score(paragone.ScoreRequest(text="Deep.", messages=HELLO)))

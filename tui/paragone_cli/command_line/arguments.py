@@ -30,6 +30,7 @@ class Arguments:
 
     all: bool
     answer: str
+    answers: str
     attached: Sequence[str]
     backend: str
     batch: Path

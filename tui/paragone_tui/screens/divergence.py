@@ -95,10 +95,11 @@ class DivergenceSheet(Sheet):
         prompt: str,
         forks: Sequence[Fork],
         first: int,
-        go_on: Callable[[Fork, Alternative, Sequence[ForkSide]], None],
+        go_on: Callable[[Fork, Alternative, Sequence[ForkSide]], None] | None,
     ) -> None:
         """Create the sheet of the forks of the answers to a prompt. `first` is the index of the fork to show first. `go_on`
-        is called with the shown fork, the token that the user chose there, and the answers that continue from it."""
+        is called with the shown fork, the token that the user chose there, and the answers that continue from it; None
+        if no lane has these answers."""
         super().__init__()
         self._prompt = prompt
         self._forks = forks
@@ -158,6 +159,9 @@ class DivergenceSheet(Sheet):
         if not self._known:
             self._show_remark("The tokens were not kept. Answer again to keep them.")
             return
+        if self._go_on is None:
+            self._show_remark("No lane has this answer, so none can continue it.")
+            return
         token = self._side.choices[self._row]
         if not can_begin_with(token):
             self._show_remark(f"{quoted(token.text)} cannot be written into an answer. Choose another token.")
@@ -165,6 +169,12 @@ class DivergenceSheet(Sheet):
         sides = self._fork.sides if everyone else (self._side,)
         self.dismiss()
         self._go_on(self._fork, token, [side for side in sides if not side.parted_earlier])
+
+    @property
+    def _keys(self) -> Sequence[tuple[str, str]]:
+        if not self._known:
+            return ()
+        return _KEYS if self._go_on is not None else _KEYS[:2]
 
     def _show_remark(self, message: str) -> None:
         self._remark = message
@@ -174,7 +184,7 @@ class DivergenceSheet(Sheet):
         if not self.is_attached:
             return
         forks = [("< >", "fork")] if len(self._forks) > 1 else []
-        self.scroll.border_subtitle = hints([*(_KEYS if self._known else ()), *forks, ("esc", "back")])
+        self.scroll.border_subtitle = hints([*self._keys, *forks, ("esc", "back")])
         self.scroll.styles.width = _WIDTH
         width = min(_WIDTH, self.app.size.width) - _FRAME
         self.content.update(Text("\n").join(self._rows(width)))
@@ -184,7 +194,7 @@ class DivergenceSheet(Sheet):
         before = fork.before[-_BEFORE:]
         cut = "…" if len(before) < len(fork.before) else ""
         self._palette = palette_of(self.scroll)
-        prompt = Text(shortened(one_line(self._prompt), 2 * width), style="bold")
+        prompt = Text(shortened(one_line(fork.prompt or self._prompt), 2 * width), style="bold")
         yield Text.assemble(("▎ ", self._palette["accent"])) + prompt
         yield Text(f"  {cut}{visible(before)} …" if before else "  From the start …")
         yield Text()

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from paragone import Json, WeightsFile
 from paragone.json_values import count_at, number_at
@@ -213,7 +214,8 @@ def worst_loss(
 
 
 FEWEST_PROMPTS = 20
-"""Fewest prompts for a decision: with fewer, even engines that pass the same prompts may be 13 points apart."""
+"""Fewest prompts to call an engine as good as the reference: with fewer, even engines that pass the same prompts may be
+13 points apart. An engine is called worse as soon as its interval excludes the margin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,18 +242,39 @@ class Decision:
     comparison: SuiteComparison | None = None
 
     @property
-    def headline(self) -> str:
+    def verdict(self) -> Literal["decided", "safe_choice", "open"]:
+        """`safe_choice`: the reference, while the question is open for a smaller engine. `open`: no engine is chosen."""
         if self.chosen is None:
-            return "Nothing is decided."
-        is_safe = self.chosen == self.reference and not self.is_settled
-        chosen = f"{self.chosen}, the safe choice" if is_safe else self.chosen
-        if self.prompts < self.planned and not self.is_settled:
+            return "open"
+        return "safe_choice" if self.chosen == self.reference and not self.is_settled else "decided"
+
+    @property
+    def is_preliminary(self) -> bool:
+        """Whether an engine is chosen, and further answers may change the choice."""
+        return self.chosen is not None and self.prompts < self.planned and not self.is_settled
+
+    @property
+    def headline(self) -> str:
+        if self.verdict == "open":
+            return next(self._found(), "Nothing is decided.")
+        chosen = f"{self.chosen}, the safe choice" if self.verdict == "safe_choice" else self.chosen
+        if self.is_preliminary:
             return f"Preliminary, after {self.prompts} of {self.planned} prompts: deploy {chosen}."
         return f"Deploy {chosen}."
+
+    def _found(self) -> Iterator[str]:
+        """Yield what the answers show about pass rates, first which engines are worse than the reference."""
+        if self.comparison is not None:
+            yield from (it.sentence for it in self.comparison.not_worse if it.verdict == "worse")
+            pairs = self.comparison.comparisons
+            yield from (it.sentence for it in pairs if it.shown and it.metric == PASS_RATE)
 
     def to_json(self) -> dict[str, Json]:
         not_worse = () if self.comparison is None else self.comparison.not_worse
         return {
+            "headline": self.headline,
+            "verdict": self.verdict,
+            "preliminary": self.is_preliminary,
             "chosen": self.chosen,
             "reference": self.reference,
             "reasons": list(self.reasons),
@@ -299,7 +322,15 @@ def decide(
     by_name = {engine.engine: engine for engine in figures}
     against = {verdict.b: verdict for verdict in evidence.not_worse}
     prompts = evidence.prompts
-    if prompts < FEWEST_PROMPTS or reference not in evidence.rates or len(evidence.rates) < 2:
+    allowed = [name for name, engine in by_name.items() if name not in unfit and not engine.collapse]
+    rivals = [name for name in allowed if _order(by_name[name]) < _order(by_name[reference])]
+    ruled_out = [name for name in rivals if name in against and against[name].verdict == "worse"]
+    is_worse = reference in allowed and len(ruled_out) == len(rivals) > 0
+    if (
+        (prompts < FEWEST_PROMPTS and not is_worse)
+        or reference not in evidence.rates
+        or len(evidence.rates) < 2
+    ):
         return Decision(
             chosen=None,
             reference=reference,
@@ -307,7 +338,6 @@ def decide(
             prompts=prompts,
             planned=evidence.planned,
         )
-    allowed = [name for name, engine in by_name.items() if name not in unfit and not engine.collapse]
     able = [by_name[reference]] if reference in allowed else []
     able += [
         by_name[name]
@@ -356,8 +386,9 @@ def _too_few(evidence: SuiteComparison, reference: str) -> Iterator[str]:
         yield f"There is no prompt with checked assertions that both {reference} and another engine answered."
         return
     yield (
-        f"All engines answered {evidence.prompts} of {counted(evidence.planned, 'prompt')} whose assertions are checked. A decision "
-        f"needs {FEWEST_PROMPTS}: with fewer, even engines that pass the same prompts may be 13 points apart."
+        f"All engines answered {evidence.prompts} of {counted(evidence.planned, 'prompt')} whose assertions are checked. "
+        f"{FEWEST_PROMPTS} are needed to call an engine as good: with fewer, even engines that pass the same prompts may be "
+        "13 points apart."
     )
     if evidence.planned >= FEWEST_PROMPTS:
         yield "Repeat the command to continue."

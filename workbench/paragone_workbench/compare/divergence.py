@@ -205,6 +205,8 @@ class Fork:
     place: Divergence
     channel: Channel = "answer"
     before: str = ""
+    prompt: str = ""
+    """The prompt, if the forks that are shown together have different ones."""
 
     @property
     def is_exact(self) -> bool:

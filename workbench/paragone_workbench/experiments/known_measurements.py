@@ -8,7 +8,8 @@ from typing import NamedTuple, TypeAlias, get_args
 from paragone import Json
 from paragone.json_values import objects_at, text_at
 from paragone_workbench.measure.bench import BenchTest
-from paragone_workbench.measure.fidelity import FEWEST_WINDOWS, WINDOW
+from paragone_workbench.measure.distances import FEWEST_WINDOWS
+from paragone_workbench.measure.fidelity import WINDOW
 from paragone_workbench.store import Store
 from paragone_workbench.store.votes import Measurement, MeasurementKind
 
@@ -105,8 +106,8 @@ def known_fidelity(
     measurements: Sequence[Measurement], identities: Mapping[str, str], reference: str, fewest_answers: int
 ) -> tuple[dict[str, MeasurementJson], dict[str, MeasurementJson]]:
     """Return the newest fidelity of each candidate to the reference, and the newest comparison of their greedy answers.
-    All fidelities are over one text in windows of one size: paragone's sample text, or another text if only measurements
-    with that text cover all candidates. Comparisons with fewer greedy answers than `fewest_answers` are skipped."""
+    All fidelities are over one text in windows of one size: paragone's sample text, or another text or suite if only
+    measurements with that cover all candidates. Comparisons with fewer greedy answers than `fewest_answers` are skipped."""
     against = [found for found in measurements if found.identities[:1] == (identities[reference],)]
     candidates = {name: identity for name, identity in identities.items() if name != reference}
     by_text: dict[tuple[Json, ...], dict[str, MeasurementJson]] = {}
@@ -115,7 +116,8 @@ def known_fidelity(
         # the user may have chosen fewer windows
         if (isinstance(windows, int) and windows >= FEWEST_WINDOWS) or item.get("reason") is not None:
             found = {**item, "engine": name, "partial": data.get("partial"), "created": measurement.created}
-            by_text.setdefault((data.get("text"), data.get("window")), {}).setdefault(name, found)
+            key = data.get("text"), text_at(data, "suite", "name"), data.get("window")
+            by_text.setdefault(key, {}).setdefault(name, found)
     answers: dict[str, MeasurementJson] = {}
     greedy = _items(against, candidates, "free_running", "candidates", name_field="candidate")
     for measurement, name, item in greedy:
@@ -127,7 +129,7 @@ def known_fidelity(
                 "created": measurement.created,
             }
             answers.setdefault(name, {**item, **about})
-    return _of_all(by_text, (None, WINDOW), candidates), answers
+    return _of_all(by_text, (None, "", WINDOW), candidates), answers
 
 
 def _errors(measurements: Iterable[Measurement], identities: Mapping[str, str], field: str) -> dict[str, str]:

@@ -5,256 +5,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 import paragone
 from paragone.threads import physical_cores
 from paragone_workbench.engines.engine import EngineStopped, EngineTask
-from paragone_workbench.statistics import Estimate, Values, np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-
-Rows: TypeAlias = "NDArray[np.float32]"
-"""Log-probabilities: one row for each position, one column for each token of the vocabulary."""
-
-Targets: TypeAlias = "NDArray[np.int64]"
-"""For each position, the token that follows in the text."""
-
-
-class Scores(NamedTuple):
-    """For each position, figures of a candidate's distribution q compared with the reference's distribution p."""
-
-    loss: NDArray[np.float64]
-    """Log-loss −ln q of the token that follows in the text, in nats."""
-    kld: NDArray[np.float64]
-    """KL divergence Σ p·(ln p − ln q), in nats."""
-    delta_p: NDArray[np.float64]
-    """For the token that follows in the text: its probability under q minus its probability under p."""
-    same_top: NDArray[np.bool_]
-
-
-def log_probabilities(block: paragone.LogitsBlock) -> Rows:
-    """Return the logarithm of the softmax of each row, in new memory. Raises paragone.EngineError if a logit is not
-    finite. Single precision is exact to about 1e-6 nats: an engine differs from itself by far more."""
-    logits = np.asarray(block.data, dtype=np.float32).reshape(block.rows, block.vocab_size)
-    with np.errstate(invalid="ignore"):  # numbers that are not finite raise an error below
-        rows: Rows = logits - logits.max(axis=1, keepdims=True)
-        rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
-    if not np.isfinite(rows).all():
-        raise paragone.EngineError(
-            "The engine computed logits that are not finite numbers.",
-            hint="The model's file may be damaged, or the quantization too coarse.",
-        )
-    return rows
-
-
-def losses(rows: Rows, targets: Targets) -> NDArray[np.float64]:
-    return -rows[np.arange(len(targets)), targets].astype(np.float64)
-
-
-def compared(reference: Rows, candidate: Rows, targets: Targets) -> Scores:
-    terms = np.exp(reference)
-    terms *= reference - candidate
-    # A KL divergence is never negative, but the rounded sum can be.
-    kld = np.maximum(terms.sum(axis=1, dtype=np.float64), 0)
-    loss = losses(candidate, targets)
-    delta_p = np.exp(-loss) - np.exp(-losses(reference, targets))
-    return Scores(loss, kld, delta_p, reference.argmax(axis=1) == candidate.argmax(axis=1))
-
-
-FEWEST_WINDOWS = 4
-"""With fewer windows the uncertainty is unknown: the standard error of so few is mostly chance."""
-
-_FEWEST_POSITIONS = 100
-
-DECADES = range(-6, 2)
-"""Exponents of the powers of ten, in nats, between which `shares` counts positions."""
-
-_PER_DECADE = 6
-
-
-def stacked(windows: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    return np.stack(windows) if windows else np.empty((0, 0))
-
-
-def mean(values: NDArray[Any]) -> Estimate | None:
-    """Return the mean of numbers, or the share of true values. None without values."""
-    if not values.size:
-        return None
-    windows = values.mean(axis=1)
-    count = len(windows)
-    error = float(windows.std(ddof=1)) / math.sqrt(count) if count >= FEWEST_WINDOWS else None
-    return Estimate(float(windows.mean()), error)
-
-
-def perplexity(losses: Values) -> Estimate | None:
-    """Return the perplexity e^mean of log-losses in nats, whose uncertainty is e^mean times the uncertainty of the mean."""
-    loss = mean(losses)
-    if loss is None:
-        return None
-    value = math.exp(loss.value)
-    return Estimate(value, loss.scaled(value).error)
-
-
-def root_mean_square(values: Values) -> Estimate | None:
-    """Return √E[x²]. The uncertainty of √E[x²] is the uncertainty of E[x²] divided by 2·√E[x²]."""
-    squares = mean(values**2)
-    if squares is None:
-        return None
-    root = math.sqrt(squares.value)
-    return Estimate(root, squares.scaled(1 / (2 * root)).error if root else squares.error)
-
-
-def percentile(values: Values, fraction: float) -> float | None:
-    """Return a percentile by linear interpolation at fraction·(n − 1). None for fewer than 100 values."""
-    return float(np.quantile(values, fraction)) if values.size >= _FEWEST_POSITIONS else None
-
-
-def shares(kld: Values) -> list[float]:
-    """Return the share of KL divergences in each sixth of a decade. Values outside `DECADES` count at the nearest end."""
-    first, last = DECADES[0], DECADES[-1]
-    edges = np.linspace(first, last, (last - first) * _PER_DECADE + 1)
-    logarithms = np.log10(np.clip(kld, 10.0**first, 10.0**last))
-    counts, _ = np.histogram(logarithms, edges)
-    return [float(count) / max(kld.size, 1) for count in counts]
-
-
-def ratio_error(many: Values, few: Values) -> float | None:
-    """Return the relative standard error of mean(`many`) / mean(`few`). Both means are positive.
-
-    The error is s·√(1/n + 1/m), as in Student's two-sample t-test. The mean of each window is divided by the mean of
-    its group; s² is the pooled variance of these ratios, n and m are the numbers of windows. The formula assumes that
-    `many` and `few` vary by the same share from window to window, so that `few` may be a single window, from which no
-    variance can be estimated.
-    """
-    if len(many) < FEWEST_WINDOWS:
-        return None
-    relative = [values.mean(axis=1) / values.mean() for values in (many, few)]
-    variance = sum(float(((part - 1) ** 2).sum()) for part in relative) / (len(many) + len(few) - 2)
-    return math.sqrt(variance * (1 / len(many) + 1 / len(few)))
-
-
-TOP = 10
-
-Tops: TypeAlias = "NDArray[np.int64]"
-"""The ids of the most likely tokens, most likely first: one row for each position."""
-
-
-def top_of(rows: Rows) -> Tops:
-    count = min(TOP, rows.shape[1])
-    found = np.argpartition(rows, -count, axis=1)[:, -count:]
-    order = np.argsort(-np.take_along_axis(rows, found, axis=1), axis=1)
-    return np.take_along_axis(found, order, axis=1)
-
-
-def top_agreement(
-    reference: Tops, candidate: Sequence[Sequence[paragone.Alternative]]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return whether both have the same top token, and the share of the reference's top tokens that the candidate's top has."""
-    pairs = [
-        (expected, [token.id for token in found])
-        for expected, found in zip(reference.tolist(), candidate, strict=True)
-    ]
-    return (
-        np.array([ids[:1] == expected[:1] for expected, ids in pairs]),
-        np.array([len(set(ids) & set(expected)) / len(expected) for expected, ids in pairs]),
-    )
-
-
-class Measured:
-    """The values of an engine, and, if it is a candidate, its difference from the reference."""
-
-    def __init__(self, engine: EngineTask) -> None:
-        self.engine = engine
-        self.name = engine.definition.name
-        """The name of the engine's lane, if the engine belongs to a lane; else the engine's name."""
-        self.size: int | None = None
-        self.tokens = 0
-        self.error: paragone.ParagoneError | None = None
-        self.width = 0
-        """Number of tokens of the vocabulary."""
-        self.scores: list[Scores] = []
-        """For each compared window, how the engine differs from the reference."""
-        self.top: list[tuple[NDArray[Any], NDArray[Any]]] | None = None
-        """For each window the `top_agreement`, if the engine reports only its most likely tokens."""
-        self.reason = ""
-        """Why the candidate is not compared over the whole vocabulary; empty if it is."""
-        self.window_losses: list[Values] = []
-        """For each window, the log-loss at each position."""
-
-    def compare(self, parts: Sequence[Scores]) -> Scores:
-        """Join the scores of a window's blocks, add them, and return them."""
-        scores = Scores(*map(np.concatenate, zip(*parts, strict=True)))
-        self.scores.append(scores)
-        return scores
-
-    @property
-    def kld(self) -> Values:
-        return stacked([scores.kld for scores in self.scores])
-
-    @property
-    def delta_p(self) -> Values:
-        return stacked([scores.delta_p for scores in self.scores])
-
-    @property
-    def same_top(self) -> NDArray[Any]:
-        return stacked([scores.same_top for scores in self.scores])
-
-    @property
-    def windows(self) -> int:
-        return len(self.window_losses)
-
-    @property
-    def losses(self) -> Values:
-        return stacked(self.window_losses)
-
-    @property
-    def perplexity(self) -> Estimate | None:
-        return perplexity(self.losses)
-
-    def bits_per_byte(self, size: int) -> Estimate | None:
-        """Return the bits that the model needs for a byte of the text, whose UTF-8 has `size` bytes. It is the mean
-        log-loss times the tokens per byte, and so is comparable between vocabularies."""
-        loss = mean(self.losses)
-        return None if loss is None else loss.scaled(self.tokens / size / math.log(2))
-
-    @property
-    def top_estimates(self) -> tuple[Estimate | None, Estimate | None]:
-        """How often the top token is the same, and the mean share of the reference's top tokens that the candidate's
-        top has."""
-        same, common = zip(*self.top, strict=True) if self.top else ((), ())
-        return mean(stacked(same)), mean(stacked(common))
-
-
-_FEWEST = 11
-"""Number of values below which llama-perplexity gives the uncertainty of a mean as 0."""
-
-
-def mean_error(values: NDArray[Any]) -> float:
-    """Return the error of a mean, √((E[x²] − E[x]²)/(n − 1)), which for a share is √(p·(1 − p)/(n − 1)). For the
-    differences of two models' log-losses, this is the error of ln(PPL ratio), √(σq² + σp² − 2·c) with the covariance c."""
-    return float(values.std()) / math.sqrt(values.size - 1) if values.size >= _FEWEST else 0.0
-
-
-def independent_errors(measured: Measured) -> dict[str, paragone.Json]:
-    """Return the errors by llama-perplexity's formulas, which assume independent positions, by name in JSON. The error
-    of a root mean square is σ(x²)/(2·√E[x²]), where σ(x²) is the error of E[x²]. None if nothing was compared."""
-    if not measured.scores:
-        return dict.fromkeys(("mean_kld", "mean_dp", "rms_dp", "top1_agreement"))
-    squares = measured.delta_p**2
-    root = math.sqrt(float(squares.mean()))
-    return {
-        "mean_kld": mean_error(measured.kld),
-        "mean_dp": mean_error(measured.delta_p),
-        "rms_dp": mean_error(squares) / (2 * root) if root else 0.0,
-        "top1_agreement": mean_error(measured.same_top),
-    }
+from paragone_workbench.measure.distances import (
+    TOP,
+    Measured,
+    Rows,
+    Scores,
+    Window,
+    compared,
+    log_probabilities,
+    losses,
+    top_agreement,
+    top_of,
+)
+from paragone_workbench.statistics import Values, np
 
 
 def sample_text() -> str:
@@ -263,17 +33,6 @@ def sample_text() -> str:
 
 
 SMALLEST = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """A window of a text, the second half of which is scored."""
-
-    ids: tuple[int, ...]
-    """The tokens to compute: all but the last, with BOS in place of the first if the model adds a BOS token."""
-    start: int
-    """Index in `ids` of the first token whose successor is scored."""
-    targets: Targets
 
 
 def windows_of(ids: Sequence[int], size: int, *, bos: int | None, owner: str) -> list[Window]:
@@ -290,10 +49,11 @@ def windows_of(ids: Sequence[int], size: int, *, bos: int | None, owner: str) ->
             hint="Use a longer text or a smaller window.",
         )
     start, windows = size // 2, []
-    for at in range(0, len(ids) - size + 1, size):
+    for unit, at in enumerate(range(0, len(ids) - size + 1, size)):
         first = ids[at] if bos is None else bos
         targets = np.array(ids[at + start + 1 : at + size], dtype=np.int64)
-        windows.append(Window(ids=(first, *ids[at + 1 : at + size - 1]), start=start, targets=targets))
+        window = Window(ids=(first, *ids[at + 1 : at + size - 1]), start=start, targets=targets, unit=unit)
+        windows.append(window)
     return windows
 
 
@@ -314,9 +74,9 @@ as a batch, on a GPU fifty times."""
 
 
 class MeasurementStep(NamedTuple):
-    """Progress before a step: one window of a text, or the answer to one prompt, of one engine."""
+    """Progress before a step: one window of a text, one given answer, or the answer to one prompt, of one engine."""
 
-    what: Literal["window", "prompt"]
+    what: Literal["window", "answer", "prompt"]
     done: int
     total: int
     number: int
@@ -325,6 +85,12 @@ class MeasurementStep(NamedTuple):
 
 class Fidelity:
     """A measurement of fidelity. The results so far can be read at any time, also after an error or `stop`."""
+
+    unit: Literal["window", "conversation"] = "window"
+    """The unit of uncertainty."""
+    step: Literal["window", "answer"] = "window"
+    least_noise = 1
+    """Least number of windows in which the noise is measured."""
 
     def __init__(
         self, reference: EngineTask, candidates: Sequence[EngineTask], text: str, *, window: int = WINDOW
@@ -335,7 +101,7 @@ class Fidelity:
         self.candidates = tuple(Measured(engine) for engine in candidates)
         self.window = window
         self.windows = 0
-        """Number of windows of the text, in the reference's tokens; 0 before the text is tokenized."""
+        """Number of windows of the text, in the reference's tokens, or of conversations; 0 before they are tokenized."""
         self.text_bytes = len(text.encode())
         self._text = text
         self._stopped = asyncio.Event()
@@ -361,12 +127,17 @@ class Fidelity:
                 hint="Make it a candidate, with an engine that computes on this machine as the reference.",
             )
         windows = await self._windows(self.reference)
-        self.windows = len(windows)
+        self.reference.units = [window.unit for window in windows]
+        self.noise.units = [
+            windows[number].unit for number in sorted(noise_windows(len(windows), self.least_noise))
+        ]
+        self.windows = len(set(self.reference.units))
         able: dict[Measured, list[Window]] = {}
         for candidate in self.candidates:
             own = await self._attempt(candidate, self._prepared(candidate, vocabulary, windows))
             if own is not None:
                 able[candidate] = own
+                candidate.units = [window.unit for window in own]
         if able:
             await self._measure(windows, vocabulary.size, able, on_step)
 
@@ -404,7 +175,8 @@ class Fidelity:
 
     async def _prepared(
         self, candidate: Measured, vocabulary: paragone.Vocabulary, windows: list[Window]
-    ) -> list[Window]:
+    ) -> list[Window] | None:
+        """Return the windows of the candidate's own tokens; None if it has nothing to compute."""
         same = await self._vocabulary(candidate) == vocabulary
         full = candidate.engine.capabilities.distributions
         different = f"{candidate.name} and {self.reference.name} have different vocabularies"
@@ -433,15 +205,15 @@ class Fidelity:
         prepared: Mapping[Measured, list[Window]],
         on_step: Callable[[MeasurementStep], None],
     ) -> None:
-        kept = np.empty((len(windows[0].targets), width), np.float32)
-        noisy = noise_windows(len(windows))
+        kept = np.empty((max(len(window.targets) for window in windows), width), np.float32)
+        noisy = noise_windows(len(windows), self.least_noise)
         count = max(map(len, (windows, *prepared.values())))
         total = len(windows) + len(noisy) + sum(map(len, prepared.values()))
         done = 0
 
         def step(number: int) -> None:
             nonlocal done
-            on_step(MeasurementStep("window", done, total, number + 1, count))
+            on_step(MeasurementStep(self.step, done, total, number + 1, count))
             done += 1
 
         for number in range(count):
@@ -453,7 +225,7 @@ class Fidelity:
                     self.reference.window_losses.append(np.concatenate(found))
             if number in noisy and not self._over(prepared):
                 step(number)
-                compare = _comparing(windows[number], kept)
+                compare = _comparing(self.noise, windows[number], kept)
                 if scores := await self._read(self.reference, windows[number], compare, batch=NOISE_BATCH):
                     self.noise.compare(scores)
             for candidate, own in prepared.items():
@@ -481,7 +253,7 @@ class Fidelity:
                 return len(tokens)
 
             if await self._attempt(candidate, self._read_whole(candidate, window, read)):
-                expected = await asyncio.to_thread(top_of, kept)
+                expected = await asyncio.to_thread(top_of, kept[: len(window.targets)])
                 candidate.top.append(top_agreement(expected, tokens))
         elif candidate.reason:
 
@@ -490,7 +262,7 @@ class Fidelity:
 
             if lost := await self._read(candidate, window, loss):
                 candidate.window_losses.append(np.concatenate(lost))
-        elif found := await self._read(candidate, window, _comparing(window, kept)):
+        elif found := await self._read(candidate, window, _comparing(candidate, window, kept)):
             candidate.window_losses.append(candidate.compare(found).loss)
 
     async def _read(
@@ -555,10 +327,16 @@ def _keeping(window: Window, kept: Rows) -> Take[Values]:
     return keep
 
 
-def _comparing(window: Window, kept: Rows) -> Take[Scores]:
-    return lambda block, part: compared(kept[part], log_probabilities(block), window.targets[part])
+def _comparing(measured: Measured, window: Window, kept: Rows) -> Take[Scores]:
+    def compare(block: paragone.LogitsBlock, part: slice) -> Scores:
+        own = log_probabilities(block)
+        scores = compared(kept[part], own, window.targets[part])
+        measured.note_worst(window, part.start, scores.kld, kept[part], own)
+        return scores
+
+    return compare
 
 
-def noise_windows(count: int) -> frozenset[int]:
-    wanted = min(max(count // _NOISE_EVERY, 1), _NOISE_MOST)
+def noise_windows(count: int, least: int = 1) -> frozenset[int]:
+    wanted = min(max(count // _NOISE_EVERY, least), _NOISE_MOST, count)
     return frozenset(number * count // wanted for number in range(wanted))

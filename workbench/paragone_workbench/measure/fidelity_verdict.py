@@ -10,13 +10,13 @@ from paragone.texts import counted
 from paragone_workbench import statistics
 from paragone_workbench.engines.definitions import split_options
 from paragone_workbench.engines.engine import EngineTask
-from paragone_workbench.measure import fidelity as results
-from paragone_workbench.measure.fidelity import Fidelity
+from paragone_workbench.measure import distances
+from paragone_workbench.measure.fidelity import NOISE_BATCH, Fidelity
 from paragone_workbench.measure.fit import is_same_file
 from paragone_workbench.store.votes import Measurement
 
 
-def kld_pairs(candidates: Sequence[results.Measured]) -> list[dict[str, Json]]:
+def kld_pairs(candidates: Sequence[distances.Measured], unit: str = "window") -> list[dict[str, Json]]:
     """Compare the KL divergences of each pair of candidates that have enough common windows and differ in at least one.
 
     `difference` is the mean KLD of `b` minus the mean KLD of `a` in nats, with its 95% `interval` by Student's t over the
@@ -27,15 +27,15 @@ def kld_pairs(candidates: Sequence[results.Measured]) -> list[dict[str, Json]]:
     """
     found: list[tuple[str, str, statistics.Values]] = []
     for a, b in itertools.combinations(candidates, 2):
-        count = min(len(a.scores), len(b.scores))
-        if count >= results.FEWEST_WINDOWS:
-            differences = b.kld[:count].mean(axis=1) - a.kld[:count].mean(axis=1)
+        if min(len(a.kld), len(b.kld)) >= distances.FEWEST_WINDOWS:
+            both = zip(a.scores, b.scores, strict=False)
+            differences = distances.unit_means(a.by_unit(second.kld - first.kld for first, second in both))
             found += [(a.name, b.name, differences)] if differences.any() else []
     adjusted = statistics.holm([statistics.t_test(differences) for *_, differences in found])
-    return [_pair(*pair, p) for pair, p in zip(found, adjusted, strict=True)]
+    return [_pair(*pair, p, unit) for pair, p in zip(found, adjusted, strict=True)]
 
 
-def _pair(a: str, b: str, differences: statistics.Values, adjusted_p: float) -> dict[str, Json]:
+def _pair(a: str, b: str, differences: statistics.Values, adjusted_p: float, unit: str) -> dict[str, Json]:
     count, difference = len(differences), float(differences.mean())
     deviation, shown = float(differences.std(ddof=1)), adjusted_p < statistics.LEVEL
     interval = statistics.t_interval(difference, deviation / math.sqrt(count), count)
@@ -50,9 +50,9 @@ def _pair(a: str, b: str, differences: statistics.Values, adjusted_p: float) -> 
     else:
         message = f"Whether {a} or {b} is closer is open ({text}; {smallest:.2g} nats would be shown). "
         if needed is None:
-            message += "More text hardly settles this."
+            message += f"More {'text' if unit == 'window' else f'{unit}s'} would hardly settle this."
         else:
-            more = counted(statistics.rounded_up(max(1, needed - count)), "more window")
+            more = counted(statistics.rounded_up(max(1, needed - count)), f"more {unit}")
             message += f"About {more} would settle this."
     return {
         "a": a,
@@ -94,7 +94,7 @@ error), and in 0.2% of the measurements with 100 windows (Student's t).
 """
 
 
-def verdict(candidate: results.Measured, fidelity: Fidelity) -> str:
+def verdict(candidate: distances.Measured, fidelity: Fidelity) -> str:
     reference = fidelity.reference
     if candidate.top is not None:
         same, common = candidate.top_estimates
@@ -102,7 +102,17 @@ def verdict(candidate: results.Measured, fidelity: Fidelity) -> str:
             return ""
         return (
             f"{candidate.name}: picks the top token of {reference.name} at {same.value:.1%} of the positions, and "
-            f"{common.value:.1%} of the reference's top {results.TOP} tokens are among the candidate's."
+            f"{common.value:.1%} of the reference's top {distances.TOP} tokens are among the candidate's."
+        )
+    if candidate.only_losses:
+        loss = distances.mean(excess_of(candidate, reference) or ())
+        return (
+            ""
+            if loss is None
+            else (
+                f"{candidate.name}: the answers' log-likelihood differs from {reference.name} by "
+                f"{statistics.number(loss._replace(value=-loss.value))} nats a token."
+            )
         )
     if candidate.reason:
         candidate_bits, reference_bits = (
@@ -111,7 +121,7 @@ def verdict(candidate: results.Measured, fidelity: Fidelity) -> str:
         if candidate_bits is None or reference_bits is None:
             return ""
         return f"{candidate.name}: {statistics.number(candidate_bits)} bits per byte, {reference.name} {statistics.number(reference_bits)}."
-    kld, same = (results.mean(candidate.kld), results.mean(candidate.same_top))
+    kld, same = (distances.mean(candidate.kld), distances.mean(candidate.same_top))
     if kld is None or same is None:
         return ""
     return (
@@ -120,9 +130,9 @@ def verdict(candidate: results.Measured, fidelity: Fidelity) -> str:
     )
 
 
-def unchanged(candidate: results.Measured, fidelity: Fidelity) -> str:
+def unchanged(candidate: distances.Measured, fidelity: Fidelity) -> str:
     """Return a warning, with the options that differ, if a candidate equals the reference bit by bit; else empty."""
-    if not candidate.scores or candidate.kld.any():
+    if not candidate.scores or any(scores.kld.any() for scores in candidate.scores):
         return ""
     first, second = fidelity.reference.engine, candidate.engine
     found = f"{candidate.name} does not differ from {fidelity.reference.name} at any position"
@@ -141,7 +151,7 @@ def unchanged(candidate: results.Measured, fidelity: Fidelity) -> str:
 def above_limit(fidelity: Fidelity, limit: float) -> tuple[str, ...]:
     found: list[str] = []
     for candidate in fidelity.candidates:
-        kld = results.mean(candidate.kld)
+        kld = distances.mean(candidate.kld)
         if kld is None:
             found.append(f"{candidate.name}: the mean KLD is unknown, so the limit {limit:g} is not met.")
         elif kld.value > limit:
@@ -156,8 +166,8 @@ def _load_options(engine: EngineTask) -> dict[str, Json]:
     return split_options(engine.definition, engine.backend)[0]
 
 
-def _beside_noise(kld: statistics.Estimate, candidate: results.Measured, fidelity: Fidelity) -> str:
-    noise, name = results.mean(fidelity.noise.kld), fidelity.reference.name
+def _beside_noise(kld: statistics.Estimate, candidate: distances.Measured, fidelity: Fidelity) -> str:
+    noise, name = distances.mean(fidelity.noise.kld), fidelity.reference.name
     if noise is None:
         return ""
     if not noise.value:
@@ -165,9 +175,9 @@ def _beside_noise(kld: statistics.Estimate, candidate: results.Measured, fidelit
     floor, times = f"the noise floor of {name}", kld.value / noise.value
     if times <= 1:
         return f", within {floor} ({statistics.number(noise)})"
-    error = results.ratio_error(candidate.kld, fidelity.noise.kld)
+    error = distances.ratio_error(candidate.kld, fidelity.noise.kld)
     if error is None:
-        return f", where {floor} is {statistics.number(noise)} (it takes {results.FEWEST_WINDOWS} windows to tell the KLD from the noise)"
+        return f", where {floor} is {statistics.number(noise)} (it takes {distances.FEWEST_WINDOWS} {fidelity.unit}s to tell the KLD from the noise)"
     if math.log(times) <= CLEAR * error:
         return f", within {floor} ({statistics.number(noise)})"
     return f", {times:.{0 if times >= 10 else 1}f} × above {floor}"
@@ -176,7 +186,7 @@ def _beside_noise(kld: statistics.Estimate, candidate: results.Measured, fidelit
 PARTS = 4
 
 
-def depths(klds: Sequence[statistics.Values], window: int) -> list[dict[str, Json]]:
+def depths(klds: Sequence[distances.Units], window: int) -> list[dict[str, Json]]:
     """Return the mean KL divergence of each candidate by depth in the context. `window` is the size of a window.
     `parts` are the ranges of depths in tokens, the shallowest first. `growth` is the last part's divergence minus
     the first's, as a mean over windows; None with too few windows. `adjusted_p` is the p-value of the t-test over
@@ -189,19 +199,20 @@ def depths(klds: Sequence[statistics.Values], window: int) -> list[dict[str, Jso
     return [depth for depth, _ in found]
 
 
-def _depth(kld: statistics.Values, window: int) -> tuple[dict[str, Json], statistics.Values]:
+def _depth(units: distances.Units, window: int) -> tuple[dict[str, Json], statistics.Values]:
     """Return the divergence by depth, and for each window the last part's divergence minus the first's."""
     unknown: dict[str, Json] = {"growth": None, "interval": None, "adjusted_p": None, "grows": False}
-    if not kld.size or kld.shape[1] < PARTS:
+    kld = statistics.np.array(list(units))
+    if kld.ndim < 2 or kld.shape[1] < PARTS:
         return {"parts": [], **unknown}, statistics.np.empty(0)
     columns = statistics.np.array_split(statistics.np.arange(kld.shape[1]), PARTS)
     before = window // 2 + 1  # number of tokens before the first scored position
     parts: list[Json] = []
     for part in columns:
         ends = {"first": before + int(part[0]), "last": before + int(part[-1])}
-        parts.append({**ends, **_estimate_json("mean_kld", results.mean(kld[:, part]))})
+        parts.append({**ends, **estimate_json("mean_kld", distances.mean(kld[:, part]))})
     growths = kld[:, columns[-1]].mean(axis=1) - kld[:, columns[0]].mean(axis=1)
-    growth = results.mean(growths[:, None])
+    growth = distances.mean(growths[:, None])
     depth: dict[str, Json] = {"parts": parts, **unknown}
     if growth is not None and growth.error is not None:
         interval = statistics.t_interval(growth.value, growth.error, len(growths))
@@ -217,55 +228,58 @@ _INDEPENDENT = "llama_perplexity_se"
 
 
 def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
-    by_depth = depths([it.kld for it in fidelity.candidates], fidelity.window)
+    # answers begin at different depths
+    by_depth = depths([it.kld if fidelity.window else () for it in fidelity.candidates], fidelity.window)
     return {
         "window": fidelity.window,
         "windows": fidelity.reference.windows,
         "text_windows": fidelity.windows,
-        "tokens_scored": int(fidelity.reference.losses.size),
+        "tokens_scored": sum(map(len, fidelity.reference.window_losses)),
         "partial": fidelity.partial,
         "reference": {
             **_measured_json(fidelity.reference, fidelity),
             _INDEPENDENT: _loss_errors(fidelity.reference),
         },
         "noise": {
-            "batch": results.NOISE_BATCH,
+            "batch": NOISE_BATCH,
             "windows": len(fidelity.noise.scores),
             **_difference_json(fidelity.noise),
-            _INDEPENDENT: results.independent_errors(fidelity.noise),
+            _INDEPENDENT: distances.independent_errors(fidelity.noise),
         },
         "candidates": [
             {**_candidate_json(candidate, fidelity), "by_depth": depth}
             for candidate, depth in zip(fidelity.candidates, by_depth, strict=True)
         ],
-        "pairs": kld_pairs(fidelity.candidates),
+        "pairs": kld_pairs(fidelity.candidates, fidelity.unit),
     }
 
 
-def _measured_json(measured: results.Measured, fidelity: Fidelity) -> dict[str, Json]:
+def _measured_json(measured: distances.Measured, fidelity: Fidelity) -> dict[str, Json]:
     return {
         "engine": measured.name,
         "size": measured.size,
         "windows": measured.windows,
-        **_estimate_json("ppl", measured.perplexity),
-        **_estimate_json("bits_per_byte", measured.bits_per_byte(fidelity.text_bytes)),
+        **estimate_json("ppl", measured.perplexity),
+        **estimate_json("bits_per_byte", measured.bits_per_byte(fidelity.text_bytes)),
         "error": str(measured.error) if measured.error is not None else None,
     }
 
 
-def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str, Json]:
+def _candidate_json(candidate: distances.Measured, fidelity: Fidelity) -> dict[str, Json]:
     # a passage that is difficult for both engines does not add to the uncertainty
-    excess = None if candidate.reason or not candidate.windows else _excess(candidate, fidelity.reference)
-    kld = results.mean(candidate.kld)
+    excess = excess_of(candidate, fidelity.reference)
+    kld = distances.mean(candidate.kld)
     same, common = candidate.top_estimates
     return {
         **_measured_json(candidate, fidelity),
-        **_estimate_json("log_ppl_ratio", None if excess is None else results.mean(excess)),
+        **estimate_json("log_ppl_ratio", None if excess is None else distances.mean(excess)),
         **_difference_json(candidate),
         _INDEPENDENT: {
             **_loss_errors(candidate),
-            "log_ppl_ratio": None if excess is None else results.mean_error(excess),
-            **results.independent_errors(candidate),
+            "log_ppl_ratio": None
+            if excess is None or candidate.only_losses
+            else distances.mean_error(distances.flat(excess)),
+            **distances.independent_errors(candidate),
         },
         "band": None if kld is None else band_of(kld.value),
         "warning": unchanged(candidate, fidelity) or None,
@@ -273,9 +287,9 @@ def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str
         "top_k": None
         if candidate.top is None
         else {
-            "k": results.TOP,
+            "k": distances.TOP,
             "windows": len(candidate.top),
-            **_estimate_json("common", common),
+            **estimate_json("common", common),
             "top1_agreement": same and same.value,
             "top1_se": same and same.error,
         },
@@ -283,42 +297,46 @@ def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str
     }
 
 
-def _excess(candidate: results.Measured, reference: results.Measured) -> statistics.Values:
-    """Return by how much the candidate's log-losses exceed the reference's, over the windows that both have."""
-    return candidate.losses - reference.losses[: candidate.windows]
+def excess_of(candidate: distances.Measured, reference: distances.Measured) -> list[statistics.Values] | None:
+    """Return by how much the candidate's log-losses exceed the reference's, over the windows that both have. None
+    without such windows, and for other tokens than the reference's."""
+    if not candidate.windows or (candidate.reason and not candidate.only_losses):
+        return None
+    both = zip(candidate.window_losses, reference.window_losses, strict=False)
+    return candidate.by_unit(own - other for own, other in both)
 
 
-def _loss_errors(measured: results.Measured) -> dict[str, Json]:
-    losses = measured.losses
+def _loss_errors(measured: distances.Measured) -> dict[str, Json]:
+    losses = distances.flat(() if measured.only_losses else measured.losses)
     mean = math.exp(float(losses.mean())) if losses.size else 0.0
-    return {"ppl": mean * results.mean_error(losses) if losses.size else None}
+    return {"ppl": mean * distances.mean_error(losses) if losses.size else None}
 
 
-def _difference_json(measured: results.Measured) -> dict[str, Json]:
-    kld, delta_p, same_top = measured.kld, measured.delta_p, results.mean(measured.same_top)
+def _difference_json(measured: distances.Measured) -> dict[str, Json]:
+    kld, delta_p, same_top = distances.flat(measured.kld), measured.delta_p, distances.mean(measured.same_top)
     percentiles = _percentiles(kld, _KLD_PERCENTILES)
     return {
-        **_estimate_json("mean_kld", results.mean(kld)),
+        **estimate_json("mean_kld", distances.mean(measured.kld)),
         "median_kld": percentiles["50"],
         "p90_kld": percentiles["90"],
         "p99_kld": percentiles["99"],
         "max_kld": percentiles["100"],
         "kld_percentiles": percentiles,
-        "kld_shares": results.shares(kld) if kld.size else [],
-        **_estimate_json("mean_dp", results.mean(delta_p)),
-        **_estimate_json("rms_dp", results.root_mean_square(delta_p)),
-        "dp_percentiles": _percentiles(delta_p, _DELTA_P_PERCENTILES),
+        "kld_shares": distances.shares(kld) if kld.size else [],
+        **estimate_json("mean_dp", distances.mean(delta_p)),
+        **estimate_json("rms_dp", distances.root_mean_square(delta_p)),
+        "dp_percentiles": _percentiles(distances.flat(delta_p), _DELTA_P_PERCENTILES),
         "top1_agreement": same_top and same_top.value,
         "top1_se": same_top and same_top.error,
     }
 
 
-def _estimate_json(name: str, estimate: statistics.Estimate | None) -> dict[str, Json]:
+def estimate_json(name: str, estimate: statistics.Estimate | None) -> dict[str, Json]:
     return {name: estimate and estimate.value, f"{name}_se": estimate and estimate.error}
 
 
 def _percentiles(values: statistics.Values, wanted: tuple[float, ...]) -> dict[str, Json]:
-    return {f"{percent:g}": results.percentile(values, percent / 100) for percent in wanted}
+    return {f"{percent:g}": distances.percentile(values, percent / 100) for percent in wanted}
 
 
 def saved_fidelity(

@@ -280,13 +280,14 @@ class Comparison:
                 if engine not in self.answer_errors or engine.is_open:
                     await self._ask(engine, number)
 
-    async def _ask(self, engine: EngineTask, number: int) -> None:
+    async def _ask(self, engine: EngineTask, number: int, *, prompt_ids: bool = False) -> None:
         longest = engine.definition.options.get("max_tokens", LONGEST)
         spec = RunSpec(
             messages=self.prompts[number],
             sampling=greedy(engine, max_tokens=longest, seed=_SEED),
             logprobs=0 if engine.capabilities.logprobs else None,
             cold=True,  # an answer depends on no earlier one
+            prompt_ids=prompt_ids,
         )
         try:
             answer = await self._pool.run(engine, spec)
@@ -307,7 +308,7 @@ class Comparison:
 
     @property
     def is_measured(self) -> bool:
-        return bool(self.fidelity.reference.windows) or any(self.answers.values())
+        return bool(self.fidelity.reference.windows) or any(self.compared_answers.values())
 
     def errors(self) -> dict[str, ParagoneError]:
         if self.stopped:
@@ -317,13 +318,22 @@ class Comparison:
 
     def to_json(self, *, text: str | None, prompts: str | None) -> dict[str, Json]:
         """Return the measurements. `text` and `prompts` name the files; None for the built-in ones."""
-        free_running: Json = None
-        if any(self.answers.values()):
-            free_running = {
-                "prompts": prompts,
-                "asked": len(self.prompts),
-                "partial": self.stopped or bool(self.answer_errors),
-                "notes": list(self.cautions),
-                **summarize([(engine.definition.name, own) for engine, own in self.answers.items()]),
-            }
-        return {"text": text, **fidelity_json(self.fidelity), "free_running": free_running}
+        free_running = self.free_running_json(prompts)
+        return {"text": text, "suite": None, **fidelity_json(self.fidelity), "free_running": free_running}
+
+    @property
+    def compared_answers(self) -> Mapping[EngineTask, Mapping[int, RunResult]]:
+        """The answers that are compared, the reference's first."""
+        return self.answers
+
+    def free_running_json(self, prompts: str | None) -> Json:
+        answers = self.compared_answers
+        if not any(answers.values()):
+            return None
+        return {
+            "prompts": prompts,
+            "asked": len(self.prompts),
+            "partial": self.stopped or bool(self.answer_errors),
+            "notes": list(self.cautions),
+            **summarize([(engine.definition.name, own) for engine, own in answers.items()]),
+        }

@@ -12,7 +12,8 @@ from paragone.json_values import count_at, list_at, number_at, object_at, object
 from paragone.texts import counted, size_text
 from paragone_workbench import statistics
 from paragone_workbench.blocks import Figure, Remark, Section, Table, TableCell, TableLine, chart, public
-from paragone_workbench.measure.fidelity import DECADES, FEWEST_WINDOWS
+from paragone_workbench.compare.divergence import quoted
+from paragone_workbench.measure.distances import DECADES, FEWEST_WINDOWS
 from paragone_workbench.measure.fidelity_verdict import band_of, scale_text
 
 Names: TypeAlias = Mapping[str, str] | None
@@ -196,19 +197,28 @@ def _distributions(data: Mapping[str, Json], candidates: EngineRows) -> Section:
     compared = any(number_at(candidate, "mean_kld") is not None for _, candidate in candidates)
     windows = count_at(reference, "windows") or count_at(data, "windows") or 0
     whole = count_at(data, "text_windows") or windows
+    suite = object_at(data, "suite")
+    unit = "conversation" if suite else "window"
     tables = [_figures(reference, candidates, noise)]
     if windows and not any(
-        number_at(item, "mean_kld_se") or number_at(item, "ppl_se") for _, item in differences
+        number_at(item, "mean_kld_se") or number_at(item, "ppl_se")
+        for item in (reference, *(item for _, item in differences))
     ):
-        why = f"The uncertainties are unknown: they need {FEWEST_WINDOWS} windows or more."
+        why = f"The uncertainties are unknown: they need {FEWEST_WINDOWS} {unit}s or more."
         tables[0] = dataclasses.replace(tables[0], note=why)
     if compared:
         tables += [_means(differences), *_shares(differences)]
-    tables += _depths(candidates)
+    tables += (*_depths(candidates), *_tags(candidates), *_places(reference, candidates))
+    tokens = f"{count_at(data, 'tokens_scored') or 0:,} tokens"
+    about = f"{tokens} scored in {windows} of {whole} windows of {window} tokens"
+    if suite:
+        answers = f"{text_at(suite, 'answers')} {'answer' if suite.get('scored') == 1 else 'answers'}"
+        about = (
+            f"{tokens} of {suite.get('scored')} {answers} in {windows} of {counted(whole, 'conversation')}"
+        )
     return Section(
         title="Fidelity",
-        about=f"Reference {text_at(reference, 'engine')}: {count_at(data, 'tokens_scored') or 0:,} tokens scored in "
-        f"{windows} of {whole} windows of {window} tokens{_partial(data)}",
+        about=f"Reference {text_at(reference, 'engine')}: {about}{_partial(data)}",
         tables=tuple(tables),
         remarks=tuple(_findings(data, candidates, compared=compared)),
     )
@@ -256,6 +266,9 @@ def _figures(reference: Mapping[str, Json], candidates: EngineRows, noise: Mappi
     if top := next((count for _, it in candidates if (count := count_at(it, "top_k", "k"))), None):
         figures[f"same first of the top {top}"] = percent("top1_agreement", "top1_se", "top_k")
         figures[f"top {top} tokens in common"] = percent("common", "common_se", "top_k")
+    if any(item.get("divergence") for _, item in candidates):
+        figures["never another token"] = _unchanged_answers
+        figures["same before another token"] = _tokens_before
     engines = [(text_at(reference, "engine"), reference), (NOISE, noise), *candidates]
     return _by_engine(engines, figures)
 
@@ -310,6 +323,73 @@ def _depths(candidates: EngineRows) -> Iterator[Table]:
         )
 
 
+def _unchanged_answers(item: Mapping[str, Json]) -> str:
+    found = object_at(item, "divergence")
+    return f"{found['never']:,} of {counted(count_at(found, 'answers') or 0, 'answer')}" if found else ""
+
+
+def _tokens_before(item: Mapping[str, Json]) -> str:
+    found = count_at(item, "divergence", "median")
+    return "" if found is None else counted(found, "token")
+
+
+_MOST_TAGS = 20
+
+
+def _tags(candidates: EngineRows) -> Iterator[Table]:
+    found = [
+        (name, {text_at(tag, "tag"): tag for tag in objects_at(item, "by_tag")}) for name, item in candidates
+    ]
+    tags = {tag: it for _, by_tag in found for tag, it in by_tag.items()}
+    if tags:
+        yield Table(
+            title="Mean KLD by tag",
+            first="",
+            columns=("conversations", "tokens", *(public(name) for name, by_tag in found if by_tag)),
+            lines=tuple(
+                _line(
+                    tag,
+                    f"{count_at(about, 'conversations'):,}",
+                    f"{count_at(about, 'tokens'):,}",
+                    *(_shown(by_tag.get(tag), "mean_kld") for _, by_tag in found if by_tag),
+                )
+                for tag, about in list(tags.items())[:_MOST_TAGS]
+            ),
+        )
+
+
+_BEFORE, _CHOICES = 40, 2
+
+
+def _places(reference: Mapping[str, Json], candidates: EngineRows) -> Iterator[Table]:
+    """Yield the worst places of each candidate: the text before, and the most likely tokens of both engines."""
+    for name, item in candidates:
+        if places := objects_at(item, "places"):
+            yield Table(
+                title=f"Where {public(name)} is furthest from the reference",
+                first="prompt",
+                columns=("token", "KLD", "after", public(text_at(reference, "engine")), public(name)),
+                lines=tuple(
+                    _line(
+                        f"#{count_at(place, 'prompt')}",
+                        f"{(count_at(place, 'token') or 0) + 1:,}",
+                        f"{number_at(place, 'kld') or 0:.2f}",
+                        public("…" + text_at(place, "before")[-_BEFORE:].replace("\n", "⏎")),
+                        *(_choices(place, side) for side in ("reference", "candidate")),
+                    )
+                    for place in places
+                ),
+            )
+
+
+def _choices(place: Mapping[str, Json], side: str) -> str:
+    """Return the most likely tokens with their probabilities."""
+    return " ".join(
+        f"{public(quoted(text_at(it, 'text')))} {math.exp(number_at(it, 'logprob') or 0):.0%}"
+        for it in objects_at(place, side)[:_CHOICES]
+    )
+
+
 def _range(part: Mapping[str, Json], dash: str) -> str:
     first, last = (count_at(part, end) or 0 for end in ("first", "last"))
     return f"{first:,}{dash}{last:,}" if last > first else f"{first:,}"
@@ -317,6 +397,10 @@ def _range(part: Mapping[str, Json], dash: str) -> str:
 
 def _findings(data: Mapping[str, Json], candidates: EngineRows, *, compared: bool) -> Iterator[Remark]:
     said = False
+    suite = object_at(data, "suite")
+    if skipped := count_at(suite, "skipped"):
+        skipped_of = f"{skipped:,} of {counted(count_at(suite, 'turns') or 0, 'answer')} {'is' if skipped == 1 else 'are'}"
+        yield Remark(f"{skipped_of} skipped: they are missing, or exceed the context of an engine.", True)
     for name, candidate in candidates:
         depth = object_at(candidate, "by_depth")
         ends = [

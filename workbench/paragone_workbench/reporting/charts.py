@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Literal, TypeAlias
 
-from paragone.json_values import text_at
+from paragone.json_values import object_at, text_at
 from paragone.texts import counted
 from paragone_workbench import blocks
 from paragone_workbench.choosing.decision import EngineFigures
@@ -165,17 +165,18 @@ def pass_rate_cell(rate: float, prompts: int) -> blocks.TableCell:
 def rates_by_tag(
     engines: Sequence[EngineValues], tags: Mapping[int, Sequence[str]]
 ) -> tuple[blocks.Table, ...]:
-    """Return a table of the pass rates over the prompts of each tag, except tags of all prompts. `tags` are by the
-    prompts' indices."""
+    """Return a table of the pass rates over the answered prompts of each tag, except tags of all of them. `tags`
+    are by the prompts' indices."""
     rates = [engine.values(PASS_RATE) for engine in engines]
     prompts_of: dict[str, list[int]] = {}
-    for prompt, of_prompt in tags.items():
-        for tag in set(of_prompt):
+    answered = set[int]().union(*rates)
+    for prompt in answered & tags.keys():
+        for tag in set(tags[prompt]):
             prompts_of.setdefault(tag, []).append(prompt)
     rows: list[_Rates] = []
     for tag, prompts in sorted(prompts_of.items(), key=lambda item: (-len(item[1]), item[0])):
         known = [[rate[prompt] for prompt in prompts if prompt in rate] for rate in rates]
-        if len(prompts) < len(tags) and any(known):
+        if len(prompts) < len(answered):
             passed = [(sum(values) / len(values), len(values)) if values else None for values in known]
             rows.append((tag, len(prompts), passed))
     return _rates_table("tag", [engine.engine for engine in engines], rows)
@@ -231,7 +232,12 @@ def _sections(measurement: Measurement, names: Mapping[str, str]) -> Iterator[bl
     about, of_kind, problems = "by paragone bench", sections.bench_sections, sections.bench_problems
     if measurement.kind == "fidelity":
         reference = measurement.engines[0]
+        suite = object_at(data, "suite")
         text = text_at(data, "text") or "the built-in text"
+        if suite:
+            text = (
+                f"the {text_at(suite, 'answers')} answers to {text_at(suite, 'name') or 'the built-in suite'}"
+            )
         about = f"against {reference.name} ({reference.backend}:{reference.model}), over {text}"
         of_kind, problems = sections.fidelity_sections, sections.fidelity_problems
     remarks = [blocks.Remark(blocks.public(f"Measured on {blocks.date_text(measurement.created)} {about}."))]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_workbench.compare.divergence import Fork, ForkSide
     from paragone_workbench.conversation.tree import Prompt
+    from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.measure.fidelity import Fidelity
     from paragone_workbench.runs.run import Run
@@ -96,6 +97,25 @@ async def _save_fidelity(screen: LanesScreen, lanes: Sequence[Lane], found: Fide
     data = {"text": None, **fidelity_json(found), "free_running": None}
     measurement = await asyncio.to_thread(measurement_of, "fidelity", engines, data, screen.session.registry)
     await history.call(lambda store: store.measurements.add(measurement))
+
+
+@on_current_lane
+def worst_places(screen: LanesScreen, column: LaneColumn) -> None:
+    screen.do(lambda: _show_worst_places(screen, column.lane.engine.definition))
+
+
+async def _show_worst_places(screen: LanesScreen, engine: EngineDefinition) -> None:
+    from paragone_tui.screens.divergence import DivergenceSheet
+    from paragone_workbench.measure.conversations import worst_forks
+
+    history = screen.history.history
+    found = () if history is None else await history.call(lambda store: store.measurements.all("fidelity"))
+    if forks := await asyncio.to_thread(worst_forks, found, engine):
+        screen.show(DivergenceSheet("", forks, 0, None))
+    else:
+        screen.say(
+            f"No suite has been measured with {engine.name}: `paragone fidelity REFERENCE {engine.name} --suite FILE`."
+        )
 
 
 @on_current_lane

@@ -498,6 +498,7 @@ LANE_COMMANDS: Mapping[str, Callable[[LanesScreen], None]] = {
     "toggle-mode": prompt_commands.toggle_mode,
     "parity": compare_commands.parity,
     "fidelity": compare_commands.fidelity,
+    "worst-places": compare_commands.worst_places,
     "blind-vote": compare_commands.blind_vote,
     "prefer-answer": compare_commands.prefer_answer,
     "undo-vote": compare_commands.undo_vote,
