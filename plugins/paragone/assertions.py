@@ -23,6 +23,8 @@ class Answer:
         thinking: What a reasoning model wrote before the answer.
         messages: The conversation that the answer continues, oldest message first.
         expected: The expected answer, if the prompt has one.
+        choices: The log-probability of each choice of the prompt, most likely first, of which the answer is the most
+            likely one. Empty if the answer was generated.
         variables: The values of the prompt's variables.
         finish_reason: Why the answer ended.
         completion_tokens: Number of generated tokens, thinking included.
@@ -35,6 +37,7 @@ class Answer:
     thinking: str = ""
     messages: tuple[requests.Message, ...] = ()
     expected: str | None = None
+    choices: Mapping[str, float] = field(default_factory=dict)
     variables: Mapping[str, wire.Json] = field(default_factory=dict)
     finish_reason: events.FinishReason | None = None
     completion_tokens: int | None = None
