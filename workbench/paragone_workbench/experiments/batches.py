@@ -98,6 +98,11 @@ async def write_batch(
             if not requests:
                 file = opened.enter_context(replacing(path))
             key, prompt = cell
+            if prompt.choices:
+                raise paragone.InputError(
+                    "A batch cannot ask for the log-probabilities of choices.",
+                    hint="Prompts with 'choices' need an engine that loads its model on this machine.",
+                )
             messages: list[paragone.Json] = [
                 {"role": message.role, "content": message.text} for message in prompt.messages
             ]

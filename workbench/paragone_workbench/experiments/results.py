@@ -50,11 +50,13 @@ async def saved_runs(
 def answer_of(result: RunResult) -> Answer:
     """Return the answer in the form that assertions check, without the prompt."""
     metrics, total_s = result.metrics, None
+    is_choice = bool(result.request.get("choices")) and bool(result.tokens)
     if result.waited_s is not None and result.ended is not None:
         total_s = max(0.0, result.ended - result.started - result.waited_s)
     return Answer(
         text=result.text,
         thinking=result.thinking,
+        choices={it.text: it.logprob for it in result.tokens[-1].top} if is_choice else {},
         finish_reason=result.finish,
         completion_tokens=metrics.completion_tokens if metrics is not None else None,
         ttft_s=metrics.ttft_s if metrics is not None else None,
@@ -83,7 +85,9 @@ def cell_digests(request: suite.SuiteRequest, registry: Registry) -> Callable[[s
         messages: list[Json] = [to_json(message) for message in prompt.messages]
         assertions: list[Json] = [to_json(spec) for spec in prompt.assertions]
         return Digests(
-            asked=identity_digest([identity, messages, dict(seed)]),
+            asked=identity_digest(
+                [identity, messages, dict(seed), *([list(prompt.choices)] if prompt.choices else [])]
+            ),
             checked=identity_digest([assertions, prompt.expected, judges]),
         )
 

@@ -256,7 +256,13 @@ class SuiteRunner:
         progress = self.progress[index]
         progress.began = progress.began or time.monotonic()
         seed = suite.seed_option(cell, definition, self.registry.find(definition.backend))
-        spec = RunSpec(messages=prompt.messages, sampling=seed, cold=True)
+        spec = RunSpec(
+            messages=prompt.messages,
+            sampling=seed,
+            cold=True,
+            choices=prompt.choices,
+            logprobs=len(prompt.choices) or None,
+        )
         executed = await self._engine(index).execute(spec, prompt)
         if executed is None:
             return

@@ -161,7 +161,10 @@ def _samples(item: Json, importing: SuiteImport) -> Iterator[SuiteEntry]:
             messages[-1] = replace(messages[-1], text=text)
             check = {"type": "regex", "pattern": rf"\A\W*(?:{'|'.join(map(re.escape, wanted))})\b"}
         entry = entry_of(messages)
-        entry.assertions = [check] if wanted else None
+        if choices and len(wanted) == 1 and wanted[0] in letters:
+            entry.choices, entry.expected = letters, wanted[0]
+        else:
+            entry.assertions = [check] if wanted else None
         entry.tags = promptfoo.tags_of(object_at(item, "metadata")) or None
         yield entry
 
