@@ -53,7 +53,7 @@ class _ProtocolModule(Protocol):
         self, request: paragone.OpenRequest, on_progress: paragone.OnProgress
     ) -> paragone.OpenEngine: ...
 
-    async def describe(
+    async def describe_server(
         self, http: EndpointClient
     ) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]: ...
 
@@ -103,7 +103,7 @@ class EndpointBackend(_ServerBackend):
             endpoint = await make_endpoint(build(self.load_options, options, owner=self.title))
             address = endpoint.origin
             async with EndpointClient(endpoint) as http:
-                facts, models, pulls = await self._protocol().describe(http)
+                facts, models, pulls = await self._protocol().describe_server(http)
         except paragone.ParagoneError as error:
             probe = paragone.Probe(usable=False, reason=error.message, remedy=error.hint)
             return paragone.EndpointReport(address=address, probe=probe)

@@ -417,7 +417,7 @@ def _loaded(
 _AT_ONCE = 4
 
 
-async def describe(
+async def describe_server(
     http: transport.EndpointClient,
 ) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]:
     """Return facts about a server, its models, and that it downloads models on request. Raises ParagoneError."""

@@ -202,7 +202,9 @@ async def loader_of(http: EndpointClient, server: servers.ServerProperties) -> M
     return None
 
 
-async def describe(http: EndpointClient) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]:
+async def describe_server(
+    http: EndpointClient,
+) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]:
     """Return facts about a server, its models, and whether it downloads models on request. Raises ParagoneError."""
     models = await servers.find_models(http)
     server = await servers.identify(http)

@@ -277,9 +277,7 @@ async def _run(
         name = f"e{experiment.number}"
         if resumed:
             finished = experiment.done + experiment.failed
-            output.note(
-                f"Going on with experiment {name}: {finished:,} of {experiment.runs:,} runs are finished."
-            )
+            output.note(f"Resuming experiment {name}: {finished:,} of {experiment.runs:,} runs are finished.")
         elif unfinished := await history.call(lambda store: _unfinished(store, experiment)):
             output.note(
                 f"Beginning experiment {name}: e{unfinished.number}, which is not finished, differs in its prompts, "

@@ -262,7 +262,8 @@ class ProgramApp(App[None]):
             self.say(f"{len(text):,} characters are written to {path}.")
 
     def save(self, work: Coroutine[None, None, None]) -> None:
-        """Run a coroutine that saves something, in the background. The program waits for it before it ends, and so do keys."""
+        """Run a coroutine that saves something, in the background. Until it has finished, the program does not exit, and
+        key presses wait."""
         # Not a Textual worker: Textual cancels workers before the application unmounts.
         task = asyncio.create_task(work)
         self._saving.add(task)

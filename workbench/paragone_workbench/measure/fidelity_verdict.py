@@ -177,9 +177,9 @@ PARTS = 4
 
 
 def depths(klds: Sequence[statistics.Values], window: int) -> list[dict[str, Json]]:
-    """Return the mean KL divergence of each candidate by depth in the context. `window` is the size of a window.
-    `parts` are the ranges of depths in tokens, the shallowest first. `growth` is the last part's divergence minus
-    the first's, as a mean over windows; None with too few windows. `adjusted_p` is the p-value of the t-test over
+    """Return the mean KL divergence of each candidate by depth in the context. `window` is the number of tokens in a window.
+    In the result, `parts` are ranges of depths in tokens, the shallowest first. `growth` is the last part's divergence
+    minus the first's, as a mean over windows; None with too few windows. `adjusted_p` is the p-value of the t-test over
     windows, after Holm's correction for all candidates."""
     found = [_depth(kld, window) for kld in klds]
     tested = [(depth, growths) for depth, growths in found if depth["growth"] is not None]

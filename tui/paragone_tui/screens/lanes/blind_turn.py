@@ -39,9 +39,9 @@ _ACTIONS = {
 
 
 class NextPrompt(Composer):
-    """The field for the prompt after the vote. It shows no gauge, because the gauge names the lanes."""
+    """The field for the prompt after the vote. It does not show how full the contexts are, because that names the lanes."""
 
-    def follow_draft(self) -> None:
+    def update_gauge(self) -> None:
         pass
 
 

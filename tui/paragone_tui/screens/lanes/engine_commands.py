@@ -321,7 +321,7 @@ def fork_lane(screen: LanesScreen, column: LaneColumn) -> None:
         return
     run = screen.lanes.selected_run or column.lane.record.head
     if run is None:
-        screen.say("There is no turn yet after which a lane could be forked.")
+        screen.say("There is no turn to fork from yet.")
     elif run.phase != "ended":
         screen.lane_is_answering(column.lane)
     else:
@@ -505,8 +505,8 @@ LANE_COMMANDS: Mapping[str, Callable[[LanesScreen], None]] = {
     "reopen": reopen,
     "find": find,
     "write": prompt_commands.write,
-    "previous-variant": lambda screen: prompt_commands.step(screen, -1),
-    "next-variant": lambda screen: prompt_commands.step(screen, 1),
+    "previous-variant": lambda screen: prompt_commands.show_variant(screen, -1),
+    "next-variant": lambda screen: prompt_commands.show_variant(screen, 1),
     "previous-turn": lambda screen: select(screen, -1),
     "next-turn": lambda screen: select(screen, 1),
     "next-lane": lambda screen: screen.lanes.move(1),

@@ -191,12 +191,12 @@ def _shown_key(screen: LanesScreen, command: str) -> str:
 
 
 @on_current_lane
-def step(screen: LanesScreen, column: LaneColumn, by: int) -> None:
+def show_variant(screen: LanesScreen, column: LaneColumn, offset: int) -> None:
     if screen.lane_is_answering(column.lane):
         return
     lane, selected = column.lane, screen.lanes.selected_run
     place = None if selected is None else lane.path.index(selected)
-    if screen.session.step(lane, by, selected):
+    if screen.session.show_variant(lane, offset, selected):
         screen.show_state()
         if place is not None:
             screen.lanes.select_turn(lane.path[place].prompt)
