@@ -139,7 +139,7 @@ def test_the_editors_text_is_returned_and_its_file_deleted(editor, lent, events,
     assert edit("text", lent) is None, "VISUAL comes first, and this one changes nothing"
 
 
-def test_a_failing_editor_keeps_the_prompt_and_its_file(editor, lent, events, tmp_path):
+def test_the_prompt_and_the_saved_text_are_kept_when_the_editor_fails(editor, lent, events, tmp_path):
     editor("exit 3")
     with pytest.raises(ParagoneError, match=r"ended with the code 3\. The prompt stays as it was"):
         edit("text", lent)
@@ -185,7 +185,9 @@ def test_an_editor_that_leaves_no_text_raises_an_error(editor, lent, events, tmp
     assert [path.is_file() for path in tmp_path.glob("prompt-*") if not path.is_dir()] == [True] * keeps
 
 
-async def test_a_cancel_ends_the_editor_and_keeps_its_file(editor, lent, events, tmp_path, started_processes):
+async def test_cancelling_ends_the_editor_and_keeps_the_saved_text(
+    editor, lent, events, tmp_path, started_processes
+):
     editor('echo saved > "$2"; echo $$ > pid.new; mv pid.new pid; exec sleep 600')
     with contextlib.chdir(tmp_path):
         editing = asyncio.create_task(edited("text", lent))

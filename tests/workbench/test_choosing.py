@@ -106,7 +106,7 @@ def test_a_likely_loss_is_not_offered_as_acceptable():
         (OPEN, WORSE, "Preliminary, after 40 of 58 prompts: deploy big, the safe choice."),
     ],
 )
-def test_the_smallest_engine_not_worse_is_chosen_and_preliminary_while_smaller_ones_are_open(
+def test_the_smallest_engine_shown_not_worse_is_chosen_preliminarily_while_smaller_engines_are_open(
     middle, small, headline
 ):
     shown = evidence(verdict("middle", *middle), verdict("small", *small), prompts=40, planned=58)

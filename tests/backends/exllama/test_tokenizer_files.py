@@ -99,7 +99,7 @@ def test_a_token_that_ends_channels_ends_answers_in_models_without_channels(read
         ),
     ],
 )
-def test_it_is_detected_whether_a_text_begins_with_a_bos_token(settings, tokenizer, adds, read):
+def test_whether_texts_begin_with_a_bos_token_is_detected(settings, tokenizer, adds, read):
     assert read(files={"tokenizer_config.json": settings, "tokenizer.json": tokenizer}).adds_bos == adds
 
 

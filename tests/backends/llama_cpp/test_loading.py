@@ -209,7 +209,7 @@ def test_a_thinking_budget_ends_the_thinking(open_chat):
         assert events[-1].reason == "stop"
 
 
-def test_a_template_that_opens_a_thinking_block_has_its_text_on_that_channel(open_chat, tmp_path):
+def test_text_after_a_thinking_tag_in_the_template_is_on_the_thinking_channel(open_chat, tmp_path):
     path = tmp_path / "thinking.jinja"
     path.write_text(THINKING_TEMPLATE)
     chat = open_chat(chat_template=f"@{path}")

@@ -83,7 +83,7 @@ REFUSED: list[tuple[Any, str]] = [
 ]
 
 
-async def test_options_that_are_refused_before_a_request(backend, hostile):
+async def test_invalid_options_are_refused_before_any_request(backend, hostile):
     for options, message in REFUSED:
         error = await refused(backend, **{"url": hostile.url, **options})
         assert isinstance(error, InputError)
@@ -179,7 +179,7 @@ async def test_a_key_in_the_path_of_the_url_comes_from_a_variable(hostile, open_
     assert SECRET not in repr(lane.engine.loaded)
 
 
-async def test_the_written_host_is_contacted_in_any_spelling(backend, monkeypatch):
+async def test_host_names_are_accepted_in_any_case_and_script(backend, monkeypatch):
     def no_name(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
