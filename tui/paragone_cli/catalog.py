@@ -24,7 +24,7 @@ from paragone_workbench.engines.definitions import (
     ContextOptions,
     EngineDefinition,
     shorten_home,
-    split_options,
+    load_and_sampling_options,
 )
 from paragone_workbench.engines.questions import NOTICE_S
 
@@ -254,7 +254,7 @@ def pull(args: Arguments) -> int:
     context = CommandContext(args)
     (definition,) = context.engines([args.engine], [])
     backend = context.registry.get(definition.backend)
-    load, _ = split_options(definition, backend)
+    load, _ = load_and_sampling_options(definition, backend)
     registry.name_reached(backend, definition.name, definition.model, load)
     event_loop.run(_follow(backend, definition.model, load))
     output.put_line(f"{definition.model}: the server has the model")

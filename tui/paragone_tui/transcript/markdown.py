@@ -18,7 +18,7 @@ from rich.style import Style
 from textual.strip import Strip
 
 from paragone_tui.terminal.text import visible
-from paragone_tui.transcript.markdown_elements import Elements, complete_part, theme
+from paragone_tui.transcript.markdown_elements import Elements, length_with_fixed_colours, theme
 from paragone_tui.transcript.text import GUTTER, Layers, TranscriptStyles, carried, clipped
 
 _CLOSING = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
@@ -359,7 +359,7 @@ class TypesetText:
         begin = opening.end() if opening else 0
         if not self._fence and not begin:
             return
-        end = complete_part(self.rest[begin:], fence.info.partition(" ")[0])
+        end = length_with_fixed_colours(self.rest[begin:], fence.info.partition(" ")[0])
         if not end:
             return
         self._drop_rest()

@@ -217,7 +217,7 @@ class HelpScreen(Sheet):
         self._words = event.value.casefold().split()
         with self.app.batch_update():
             await self.scroll.remove_children(Static)
-            await self.scroll.mount_all(self.texts())
+            await self.scroll.mount_all(self.rendered_parts())
 
     def on_input_submitted(self) -> None:
         """Let letters be keys again. The rows stay as they are."""

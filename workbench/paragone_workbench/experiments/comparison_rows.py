@@ -304,7 +304,7 @@ def collect_experiments(store: Store, experiments: Sequence[Experiment]) -> tupl
     with each other. Prompts with the same messages and expected answer count as the same prompt."""
     several = len(experiments) > 1
     named = {
-        engine_name(experiment, engine.name, several=several): experiment.number
+        engine_label(experiment, engine.name, with_number=several): experiment.number
         for experiment in experiments
         for engine in experiment.engines
     }
@@ -333,13 +333,13 @@ def experiment_rows(store: Store, experiments: Sequence[Experiment]) -> Iterator
                 )
             number, prompt = found
             for run in runs:
-                name = engine_name(experiment, run.result.definition.name, several=several)
+                name = engine_label(experiment, run.result.definition.name, with_number=several)
                 numbered = dataclasses.replace(run, key=run.key._replace(prompt_index=number))
                 yield name, numbered, len(run.assertions) < len(prompt.assertions)
 
 
-def engine_name(experiment: Experiment, engine: str, *, several: bool) -> str:
-    return f"{engine} (e{experiment.number})" if several else engine
+def engine_label(experiment: Experiment, engine: str, *, with_number: bool) -> str:
+    return f"{engine} (e{experiment.number})" if with_number else engine
 
 
 def numbered_prompts(
@@ -403,7 +403,7 @@ def _runs_of_one_prompt(
     for experiment, by_number in zip(experiments, indices, strict=True):
         first: dict[str, RunResult] = {}
         for run in store.experiments.runs_of_prompt(experiment.number, by_number[min(common)]):
-            first.setdefault(engine_name(experiment, run.result.definition.name, several=True), run.result)
+            first.setdefault(engine_label(experiment, run.result.definition.name, with_number=True), run.result)
         yield first
 
 

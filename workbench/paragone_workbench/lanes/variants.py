@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from paragone.texts import counted
 from paragone_workbench.lanes.reopening import is_found_in
 from paragone_workbench.lanes.settings import changes
-from paragone_workbench.store.records import Hit, any_of, snippet_of
+from paragone_workbench.store.records import Hit, any_word_pattern, snippet_of
 
 if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Prompt
@@ -142,7 +142,7 @@ def find_in_lanes(lanes: Sequence[Lane], text: str, limit: int = 200) -> list[Hi
     if not words:
         return []
     wanted = [re.compile(re.escape(word), re.IGNORECASE) for word in words]
-    any_word = any_of(words)
+    any_word = any_word_pattern(words)
     found = [
         _hit(run, found, is_prompt=is_prompt, words=any_word)
         for run, found, is_prompt in _texts(lanes)

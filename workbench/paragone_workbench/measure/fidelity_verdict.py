@@ -8,7 +8,7 @@ from paragone import Json
 from paragone.json_values import number_at, objects_at, text_at
 from paragone.texts import counted
 from paragone_workbench import statistics
-from paragone_workbench.engines.definitions import split_options
+from paragone_workbench.engines.definitions import load_and_sampling_options
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.measure import fidelity as results
 from paragone_workbench.measure.fidelity import Fidelity
@@ -153,7 +153,7 @@ def above_limit(fidelity: Fidelity, limit: float) -> tuple[str, ...]:
 
 def _load_options(engine: EngineTask) -> dict[str, Json]:
     assert engine.backend is not None
-    return split_options(engine.definition, engine.backend)[0]
+    return load_and_sampling_options(engine.definition, engine.backend)[0]
 
 
 def _beside_noise(kld: statistics.Estimate, candidate: results.Measured, fidelity: Fidelity) -> str:
