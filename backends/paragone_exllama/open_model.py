@@ -72,7 +72,7 @@ class ExLlamaModel(ABC):
             token: int | None = self.tokenizer.single_id(text)
             return files.added.get(text) if token is None else token
 
-        self.ends = files.ends(id_of)
+        self.ends = files.end_tokens(id_of)
         self.bos = id_of(files.bos) if files.adds_bos else None
         """The BOS token that every prompt and plain text begins with, if any."""
         self.visible = {
@@ -109,7 +109,7 @@ class ExLlamaModel(ABC):
         results: list[dict[str, Any]] = self.generator.iterate()
         return results
 
-    def cached(self, job: GeneratorJob) -> int:
+    def cached_tokens_of(self, job: GeneratorJob) -> int:
         return int(job.cached_pages * self.page + job.cached_tokens)
 
     def compute(

@@ -263,7 +263,9 @@ def _bytes_per_token(model: c_api.Pointer, options: LlamaCppLoadOptions, header:
 def _free(model: c_api.Pointer, options: LlamaCppLoadOptions, free_before: int, loaded: bool) -> int:
     """Return the free bytes of the memory that will hold the KV cache. `free_before` is as in `longest_context`."""
     layers = options.n_gpu_layers
-    if library.offloads() and (layers is None or not 0 <= layers < c_api.lib.llama_model_n_layer(model)):
+    if library.supports_gpu_offload() and (
+        layers is None or not 0 <= layers < c_api.lib.llama_model_n_layer(model)
+    ):
         free = sum(device.free for device in library.devices() if device.gpu)
         return free if loaded else max(0, free - int(c_api.lib.llama_model_size(model)))
     # Memory-mapped weights take memory only when they are first used.
@@ -447,7 +449,7 @@ def open_model(
     add_rpc_servers(options.rpc_servers)
     gguf.check_load_options(options)
     lora_file(options)
-    options = with_defaults(options, on_gpu=options.n_gpu_layers != 0 and library.offloads())
+    options = with_defaults(options, on_gpu=options.n_gpu_layers != 0 and library.supports_gpu_offload())
     free = available()
     pointer, on_gpu = load_model(path, options, report, cancelled, weights=weights)
     if c_api.lib.llama_model_has_encoder(pointer):

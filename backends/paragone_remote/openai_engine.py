@@ -101,7 +101,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         if not self.server.kind.is_llama_server:
             answers.refuse_unfinished_thinking(request, self._endpoint.where)
             if request.cold:
-                yield answers.not_cold("This server")
+                yield answers.not_cold_caution("This server")
         if answers.continues_answer(request) and not (self.raw or "continues" in self.server.kind.can):
             yield answers.MAY_NOT_CONTINUE
         wanted = self._body(request, sampling)
@@ -327,7 +327,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     def _cautions_of_refused(
         self, wanted: JsonObject, request: paragone.RunRequest
     ) -> Iterator[paragone.Caution]:
-        for name in requests.left_out(wanted, self.refused):
+        for name in requests.omitted_options(wanted, self.refused):
             if name == "seed" and request.sampling.get("seed") is None:
                 continue  # this program added the seed, not the user
             if name == "log-probabilities":

@@ -25,7 +25,7 @@ from paragone_remote import openai_servers as servers
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.engine import ModelHold, ModelLoader
 from paragone_remote.openai_engine import OpenAIEngine, computes_embeddings
-from paragone_remote.options import OpenAILoadOptions, lines, other_models, plain
+from paragone_remote.options import OpenAILoadOptions, clean_lines, other_models, plain
 from paragone_remote.transport import EndpointClient, InvalidReply, Refusal, Wait, connected
 
 
@@ -54,7 +54,7 @@ class LlamaSwapLoader(ModelLoader):
 
     async def _wake(self, model: str) -> None:
         try:
-            await self.http.get(f"{self.endpoint.root}{servers.upstream(model)}/health")
+            await self.http.get(f"{self.endpoint.root}{servers.upstream_path(model)}/health")
         except InvalidReply:
             pass  # the reply is a web page: the server runs
         except Refusal as refusal:
@@ -268,7 +268,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
         evictions: tuple[paragone.Caution, ...] = ()
         if hold is not None:
             evictions = await loading.enter_async_context(hold.taken(on_progress))
-            server = await servers.of_model(http, server, request.model)
+            server = await servers.properties_of_model(http, server, request.model)
             listed = await _models(http)  # a router reports the size of a model only after loading it
             model = _choose(listed, request.model, endpoint)
         starts_others = server.routes or server.kind.name in ("llama-swap", "")
@@ -315,7 +315,7 @@ def _cautions(
     name: str, server: servers.ServerProperties, *, swaps: bool, raw: bool
 ) -> Iterator[paragone.Caution]:
     if raw:
-        yield answers.no_template(name)
+        yield answers.no_template_caution(name)
     elif "".join((server.template or "").split()) == servers.CHATML:
         message = (
             f"{name} is used with ChatML, {server.kind.name}'s default for a model without a chat template. "
@@ -347,7 +347,7 @@ def _facts(
     if model.parameters is not None:
         facts["parameters"] = str(model.parameters)
     if server.template and not raw:
-        facts["chat template"] = lines(server.template)
+        facts["chat template"] = clean_lines(server.template)
     return facts
 
 

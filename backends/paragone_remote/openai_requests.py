@@ -42,7 +42,7 @@ def make_body(
         if sampling.max_tokens is not None:
             body["max_tokens"] = sampling.max_tokens
         body |= _thinking(sampling, kind)
-    for name, value in answers.set_options(sampling).items():
+    for name, value in answers.explicit_options(sampling).items():
         if name not in _DIFFERENT_IN_COMPLETIONS:
             body[kind.penalty if name == "repeat_penalty" else name] = value
     body["stream_options"] = {"include_usage": True}
@@ -152,7 +152,7 @@ def refused_in(refusal: Refusal, body: JsonObject) -> set[str]:
     return named.union(*(_TOGETHER.get(name, set()) for name in named))
 
 
-def left_out(body: JsonObject, refused: Set[str]) -> list[str]:
+def omitted_options(body: JsonObject, refused: Set[str]) -> list[str]:
     """Return the options whose fields of a body the server has refused."""
     return sorted({EXTRAS[name] for name in body if name in refused} - {""})
 
@@ -160,8 +160,8 @@ def left_out(body: JsonObject, refused: Set[str]) -> list[str]:
 def settings_of(
     sampling: OpenAISampling, server: servers.ServerProperties, refused: Set[str], *, raw: bool
 ) -> paragone.RunSettings:
-    sent = answers.set_options(sampling)
-    for name in left_out(dict.fromkeys(EXTRAS), refused):
+    sent = answers.explicit_options(sampling)
+    for name in omitted_options(dict.fromkeys(EXTRAS), refused):
         sent.pop(name, None)
     if raw:
         sent.setdefault("max_tokens", None)  # sent as null, which means as many tokens as fit

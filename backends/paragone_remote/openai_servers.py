@@ -242,7 +242,7 @@ async def identify_again(http: transport.EndpointClient, server: ServerPropertie
     return _llama_server(props) if _is_llama_server(props) else ServerProperties()
 
 
-def upstream(model: str) -> str:
+def upstream_path(model: str) -> str:
     """Return llama-swap's path of the server of a model."""
     return f"/upstream/{quote(model)}"
 
@@ -256,7 +256,9 @@ def _loaded_context(described: JsonObject, model: str) -> int | None:
     return None
 
 
-async def of_model(http: transport.EndpointClient, server: ServerProperties, model: str) -> ServerProperties:
+async def properties_of_model(
+    http: transport.EndpointClient, server: ServerProperties, model: str
+) -> ServerProperties:
     """Return the server's properties, with the properties of the loaded model `model`. Raises ParagoneError."""
     if server.routes:
         seconds = http.endpoint.options.load_timeout
@@ -264,7 +266,7 @@ async def of_model(http: transport.EndpointClient, server: ServerProperties, mod
         props = await faults.ask(http, path, model=model, seconds=seconds)
         return dataclasses.replace(_llama_server(props), routes=True)
     if server.kind.name == "llama-swap":
-        props = await faults.optional_data(http, f"{upstream(model)}/props")
+        props = await faults.optional_data(http, f"{upstream_path(model)}/props")
         if _is_llama_server(props):
             behind = _llama_server(props)
             # Requests pass through llama-swap, which can change the settings: only the model's properties are certain.

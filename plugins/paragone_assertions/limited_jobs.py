@@ -19,7 +19,7 @@ def search(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def validate(job: dict[str, Any]) -> dict[str, Any]:
-    return {"fault": fault(json.loads(job["text"]), job["schema"])}
+    return {"fault": schema_error(json.loads(job["text"]), job["schema"])}
 
 
 def find_json(job: dict[str, Any]) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def find_json(job: dict[str, Any]) -> dict[str, Any]:
         except (ValueError, RecursionError):
             at = start.end()
             continue
-        problem = None if job["schema"] is None else fault(value, job["schema"])
+        problem = None if job["schema"] is None else schema_error(value, job["schema"])
         if found is None or problem is None:
             found, why = text[start.start() : at], problem
         if problem is None:
@@ -43,7 +43,7 @@ def find_json(job: dict[str, Any]) -> dict[str, Any]:
 OPENING = re.compile(r"[\[{]")
 
 
-def fault(value: Any, schema: dict[str, Any]) -> str | None:
+def schema_error(value: Any, schema: dict[str, Any]) -> str | None:
     """Return why a value does not match a schema. References to other documents are not fetched."""
     import jsonschema
     import referencing

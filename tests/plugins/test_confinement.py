@@ -14,15 +14,15 @@ from rogue_backend.plugin import RogueBackend
 
 from paragone import InputError, OpenRequest
 from paragone.network import GUARD, Confinement
-from paragone.worker.confinement import close_network, what_opens
+from paragone.worker.confinement import close_network, kinds_of_sockets_that_open
 from paragone.worker.process import EngineProcess, passed_variables, try_confinement
 
-HERE = what_opens()
+HERE = kinds_of_sockets_that_open()
 """What a process can open here without any confinement: some machines have no IPv6."""
 
 LOOK = """
 import subprocess, sys
-look = "from paragone.worker.confinement import what_opens; print('opens', *what_opens())"
+look = "from paragone.worker.confinement import kinds_of_sockets_that_open; print('opens', *kinds_of_sockets_that_open())"
 exec(look)
 sys.stdout.flush()
 subprocess.run([sys.executable, "-c", look])
@@ -92,9 +92,9 @@ for call in ({io_uring_setup}, {pidfd_getfd}, {x32_socket}):
 def test_running_threads_lose_network_access_too():
     code = """
 import threading
-from paragone.worker.confinement import close_network, what_opens
+from paragone.worker.confinement import close_network, kinds_of_sockets_that_open
 closed = threading.Event()
-thread = threading.Thread(target=lambda: closed.wait() and print(what_opens()))
+thread = threading.Thread(target=lambda: closed.wait() and print(kinds_of_sockets_that_open()))
 thread.start()
 close_network()
 closed.set()

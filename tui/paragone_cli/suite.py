@@ -200,7 +200,7 @@ def _write(
         def followed() -> Iterator[SuiteEntry]:
             for count, entry in enumerate(entries(importing), start=1):
                 yield entry
-                if progress.due:
+                if progress.is_due:
                     progress.show(f"{counted(count, 'prompt')} written")
 
         importing = SuiteImport(report, template)
@@ -231,7 +231,7 @@ async def _import(
                     if problem is not None and counts["refused"] <= suites.PROBLEMS_SHOWN:
                         progress.clear()
                         output.warn(suites.problem_text(path.name, [problem]))
-                    if progress.due:
+                    if progress.is_due:
                         progress.show(f"{counted(counts.total(), 'line')} read")
         totals = await results.engine_totals(history, experiment)
     left = sum(engine.total - engine.runs for engine in totals)

@@ -203,7 +203,7 @@ def build_in_version(printed: str) -> dict[str, str]:
     return {name: plain(match[1]) for name, match in matches.items() if match}
 
 
-async def described(command: tuple[str, ...], name: str) -> dict[str, str]:
+async def facts_of_program(command: tuple[str, ...], name: str) -> dict[str, str]:
     """Return a program, its version and its devices, as facts for the user. Raises the same errors as `program_output`."""
     listed = await program_output(command, name, "--list-devices")
     if _HEADING not in listed:

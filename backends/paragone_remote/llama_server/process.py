@@ -27,7 +27,7 @@ from paragone.options import build
 from paragone.threads import physical_cores
 from paragone.worker.process import EngineProcess
 from paragone_remote import options as remote_options
-from paragone_remote.answers import no_template
+from paragone_remote.answers import no_template_caution
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.faults import FAULTS, IncompleteAnswer
 from paragone_remote.llama_server import executable
@@ -384,7 +384,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
         if parameters is not None:
             facts["parameters"] = str(parameters)
         if server.template and not raw:
-            facts["chat template"] = remote_options.lines(server.template)
+            facts["chat template"] = remote_options.clean_lines(server.template)
         loaded = paragone.LoadedModel(
             name=name,
             context=server.context,
@@ -392,7 +392,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             quantization=header.quantization,
             architecture=header.architecture,
             vision=bool(server.vision) and not raw,
-            cautions=(no_template(name),) if raw else (),
+            cautions=(no_template_caution(name),) if raw else (),
             capabilities=replace(
                 remote_options.CAPABILITIES, embeddings=await computes_embeddings(http, server, alias)
             ),

@@ -88,7 +88,7 @@ class AnswerChecks(runs.ConformanceFixtures):
 
     async def test_an_answer_can_be_limited(self, subject: runs.Subject) -> None:
         """The option `max_tokens`, if any, ends the answer, and the reason of the Finish is `length`."""
-        runs.needs(subject.has_option("max_tokens"), "the backend has no sampling option max_tokens")
+        runs.skip_unless(subject.has_option("max_tokens"), "the backend has no sampling option max_tokens")
         cut = False
         full = 0
         for limit in LIMITS:
@@ -110,11 +110,11 @@ class AnswerChecks(runs.ConformanceFixtures):
         assert full < len(LIMITS), (
             "answers that reach max_tokens end with the reason 'stop': yield Finish(reason='length') for them"
         )
-        runs.needs(cut, "the model ends its answers before max_tokens is reached")
+        runs.skip_unless(cut, "the model ends its answers before max_tokens is reached")
 
     async def test_a_json_schema_is_followed(self, subject: runs.Subject) -> None:
         """The option `json_schema`, if any, makes answers follow the schema. An invalid schema raises InputError."""
-        runs.needs(subject.has_option("json_schema"), "the backend has no sampling option json_schema")
+        runs.skip_unless(subject.has_option("json_schema"), "the backend has no sampling option json_schema")
         for wrong in ("{", "[]", '{"type": "text"}'):
             work = subject.run(subject.asked(also={"json_schema": wrong}))
             await runs.refused(work, kind=errors.InputError)
@@ -175,7 +175,7 @@ class AnswerChecks(runs.ConformanceFixtures):
 
     async def test_a_cold_run_reuses_nothing(self, subject: runs.Subject) -> None:
         """A cold run of a local engine processes its whole prompt."""
-        runs.needs(subject.able.local, "the backend is not local")
+        runs.skip_unless(subject.able.local, "the backend is not local")
         await subject.answer(subject.asked())
         events = await subject.answer(subject.asked(cold=True))
         assert runs.finish_of(events).usage.cached_tokens in (None, 0)
@@ -228,7 +228,7 @@ class AnswerChecks(runs.ConformanceFixtures):
 
     async def test_the_reported_seed_reproduces_the_answer(self, subject: runs.Subject) -> None:
         """With the capability `seed`, a cold run with the reported seed gives the same answer, whatever ran in between."""
-        runs.needs(subject.able.seed, "the backend does not declare `seed`")
+        runs.skip_unless(subject.able.seed, "the backend does not declare `seed`")
         assert subject.has_option("seed"), (
             "a backend that declares `seed` needs a sampling option of that name"
         )
@@ -252,7 +252,7 @@ class AnswerChecks(runs.ConformanceFixtures):
 
     async def test_a_plain_text_is_continued(self, subject: runs.Subject) -> None:
         """A run without messages continues the plain text, without a chat template."""
-        runs.needs(subject.able.plain_text, "the backend does not declare `plain_text`")
+        runs.skip_unless(subject.able.plain_text, "the backend does not declare `plain_text`")
         request = requests.RunRequest(
             messages=(), text="The sea is deep, and", sampling=subject.sampling, prompt_ids=True
         )
@@ -263,7 +263,7 @@ class AnswerChecks(runs.ConformanceFixtures):
 
     async def test_tokens_are_continued(self, subject: runs.Subject) -> None:
         """A run without messages and text continues the given tokens, and the engine adds no tokens."""
-        runs.needs(
+        runs.skip_unless(
             subject.able.token_ids and subject.able.tokenize,
             "the backend does not accept token ids, or does not tokenize",
         )
@@ -352,7 +352,9 @@ class AnswerChecks(runs.ConformanceFixtures):
     async def test_a_prompt_beyond_the_context_is_refused(self, subject: runs.Subject) -> None:
         """A local engine refuses a prompt that is too long, and does not cut it. The error reports the prompt's length."""
         context = subject.engine.loaded.context or 0
-        runs.needs(subject.able.local and context > 0, "the backend is not local, or its context is unknown")
+        runs.skip_unless(
+            subject.able.local and context > 0, "the backend is not local, or its context is unknown"
+        )
         request = subject.asked(runs.words(context + 1))
         work = subject.run(request, "refusing the prompt")
         error = await runs.refused(work, kind=errors.ContextOverflow)

@@ -292,7 +292,7 @@ class OpeningChecks(runs.ConformanceFixtures):
     async def test_tokens_are_embedded(self, subject: runs.Subject) -> None:
         """Sequences of tokens have vectors like texts, and the engine adds no tokens."""
         able = subject.able
-        runs.needs(
+        runs.skip_unless(
             able.embeddings and able.token_ids and able.tokenize,
             "the backend does not embed token ids, or does not tokenize",
         )
@@ -305,7 +305,7 @@ class OpeningChecks(runs.ConformanceFixtures):
 
     async def test_embedding_can_be_stopped(self, subject: runs.Subject) -> None:
         """`stop` ends `embed` soon, with an EngineError unless all vectors are complete. The engine is then free."""
-        runs.needs(subject.able.embeddings, "the backend does not compute embeddings")
+        runs.skip_unless(subject.able.embeddings, "the backend does not compute embeddings")
         task = asyncio.ensure_future(
             subject.engine.embed(requests.EmbedRequest(texts=(subject.long_text(500),) * 16))
         )

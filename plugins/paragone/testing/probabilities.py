@@ -47,7 +47,7 @@ class ProbabilityChecks(runs.ConformanceFixtures):
 
     async def test_a_text_is_tokenized(self, subject: runs.Subject) -> None:
         """A plain text has the same tokens each time, and a longer text has more tokens."""
-        runs.needs(subject.able.tokenize, "the backend does not tokenize")
+        runs.skip_unless(subject.able.tokenize, "the backend does not tokenize")
         text = "The sea is deep."
         once, again, twice = [
             await subject.tokenize(requests.TokenizeRequest(text=part))
@@ -95,12 +95,12 @@ class ProbabilityChecks(runs.ConformanceFixtures):
         engine's own noise.
         """
         able = subject.able
-        runs.needs(able.logprobs and able.score, "the backend has no log-probabilities or no scores")
+        runs.skip_unless(able.logprobs and able.score, "the backend has no log-probabilities or no scores")
         fixed = {name: value for name, value in FIXED.items() if subject.has_option(name)}
         request = subject.asked("Name three colours.", fixed, cold=True, logprobs=0)
         tokens = runs.tokens_of(await subject.run(request))
         written = [token for token in tokens if token.channel == "answer"]
-        runs.needs(
+        runs.skip_unless(
             0 < len(written) == len(tokens),
             "the model thought first, so its answer does not directly follow the prompt",
         )
@@ -114,7 +114,7 @@ class ProbabilityChecks(runs.ConformanceFixtures):
                 zip(written, scored, strict=False),
             )
         )
-        runs.needs(bool(pairs), "tokenizing the answer gives other tokens than those generated")
+        runs.skip_unless(bool(pairs), "tokenizing the answer gives other tokens than those generated")
         noise = await noise_in(subject, request, written, wanted)
         ones = [one.logprob for one, _ in pairs if one.logprob is not None]
         others = [other.logprob for _, other in pairs if other.logprob is not None]
@@ -153,7 +153,7 @@ class ProbabilityChecks(runs.ConformanceFixtures):
     async def test_tokens_are_scored_as_their_text(self, subject: runs.Subject) -> None:
         """The tokens of a text have the same scores as the text itself. The first token has no log-probability."""
         able = subject.able
-        runs.needs(
+        runs.skip_unless(
             able.score and able.token_ids and able.distributions, "the backend does not score token ids"
         )
         ids = await subject.ids_of(TEXT)
@@ -174,7 +174,7 @@ class ProbabilityChecks(runs.ConformanceFixtures):
     @pytest.mark.parametrize("how", ["stopped", "left"])
     async def test_a_score_can_be_stopped(self, subject: runs.Subject, how: str) -> None:
         """`stop` ends a score as it ends a run, and the engine is free for the next job."""
-        runs.needs(subject.able.score, "the backend does not score")
+        runs.skip_unless(subject.able.score, "the backend does not score")
         request = requests.ScoreRequest(text=subject.long_text(3000))
         if how == "left":
             await subject.ended(subject.engine.score(request), stop=False)
@@ -200,7 +200,7 @@ class ProbabilityChecks(runs.ConformanceFixtures):
     async def test_distributions_agree_with_the_score(self, subject: runs.Subject) -> None:
         """A softmax of the rows equals the score of the same text, except for the engine's own noise."""
         engine, able = subject.engine, subject.able
-        runs.needs(able.distributions and able.score, "the backend has no distributions or no scores")
+        runs.skip_unless(able.distributions and able.score, "the backend has no distributions or no scores")
         ids = await subject.ids_of(TEXT)
         scored = runs.tokens_of(await subject.score(requests.ScoreRequest(text=TEXT)))
         start = len(ids) - len(scored)
@@ -216,7 +216,7 @@ class ProbabilityChecks(runs.ConformanceFixtures):
     @pytest.mark.parametrize("how", ["stopped", "left"])
     async def test_distributions_can_be_stopped(self, subject: runs.Subject, how: str) -> None:
         """`stop`, or closing the generator, ends distributions early without an error, and the engine is free for a run."""
-        runs.needs(subject.able.distributions, "the backend has no distributions")
+        runs.skip_unless(subject.able.distributions, "the backend has no distributions")
         ids = await subject.ids_of(subject.long_text(500))
         stream = subject.engine.distributions(requests.DistributionsRequest(ids=ids, batch=1))
         rows = await subject.ended(stream, stop=how == "stopped", size=lambda block: block.rows)
@@ -224,7 +224,7 @@ class ProbabilityChecks(runs.ConformanceFixtures):
 
     async def test_invalid_sequences_are_refused(self, subject: runs.Subject) -> None:
         """A token outside the vocabulary, or a sequence longer than the context, raises an InputError."""
-        runs.needs(subject.able.distributions, "the backend has no distributions")
+        runs.skip_unless(subject.able.distributions, "the backend has no distributions")
         ids = await subject.ids_of(TEXT)
         size = await subject.vocabulary_size()
         wrong = [(*ids[:3], size), (*ids[:3], -1)]
@@ -254,12 +254,12 @@ class ProbabilityChecks(runs.ConformanceFixtures):
     async def test_top_tokens_are_ranked(self, subject: runs.Subject) -> None:
         """Each position has its most likely tokens in order. Backends without `top_tokens` raise an error."""
         if not subject.able.top_tokens:
-            work = tops_of(subject, requests.TopTokensRequest(ids=(0, 1)))
+            work = top_tokens_of(subject, requests.TopTokensRequest(ids=(0, 1)))
             await runs.refused(work, kind=errors.ParagoneError)
             return
         ids = await subject.ids_of(TEXT)
         request = requests.TopTokensRequest(ids=ids, start=2, top=4)
-        found = await tops_of(subject, request)
+        found = await top_tokens_of(subject, request)
         assert len(found) == len(ids) - 2, f"{len(found)} positions were reported instead of {len(ids) - 2}"
         size = await subject.vocabulary_size()
         for top in found:
@@ -267,12 +267,12 @@ class ProbabilityChecks(runs.ConformanceFixtures):
 
     async def test_top_tokens_follow_the_sequence(self, subject: runs.Subject) -> None:
         """The most likely tokens depend on the tokens before a position, and not on later tokens or on earlier requests."""
-        runs.needs(subject.able.top_tokens, "the backend does not report top tokens")
+        runs.skip_unless(subject.able.top_tokens, "the backend does not report top tokens")
         whole = await subject.ids_of(TEXT)
         ranked = []
         for ids in (whole, whole, whole[:-1]):
             request = requests.TopTokensRequest(ids=ids, start=1)
-            found = await tops_of(subject, request)
+            found = await top_tokens_of(subject, request)
             ranked.append([top[0].id for top in found])
         first, again, shorter = ranked
         assert first == again, "the same sequence gave other tokens"
@@ -281,7 +281,7 @@ class ProbabilityChecks(runs.ConformanceFixtures):
 
     async def test_top_tokens_can_be_ended(self, subject: runs.Subject) -> None:
         """`stop` ends `top_tokens` early without an error, and the engine is free for the next run."""
-        runs.needs(subject.able.top_tokens, "the backend does not report top tokens")
+        runs.skip_unless(subject.able.top_tokens, "the backend does not report top tokens")
         ids = await subject.ids_of(subject.long_text(500))
         stream = subject.engine.top_tokens(requests.TopTokensRequest(ids=ids))
         tops = await subject.ended(stream, stop=True)
@@ -377,7 +377,9 @@ def check_top(top: tuple[Alternative, ...], count: int, size: int) -> None:
     )
 
 
-async def tops_of(subject: runs.Subject, request: requests.TopTokensRequest) -> list[tuple[Alternative, ...]]:
+async def top_tokens_of(
+    subject: runs.Subject, request: requests.TopTokensRequest
+) -> list[tuple[Alternative, ...]]:
     """Return the top tokens of all positions."""
 
     async def collect() -> list[tuple[Alternative, ...]]:

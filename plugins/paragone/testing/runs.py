@@ -92,7 +92,7 @@ def _unblocked(seconds: float, what: str) -> Iterator[None]:
         signal.signal(signal.SIGUSR1, before)
 
 
-def needs(able: bool, otherwise: str) -> None:
+def skip_unless(able: bool, otherwise: str) -> None:
     """Skip the test, with the reason `otherwise`, unless the backend has the feature that the test checks."""
     if not able:
         pytest.skip(otherwise)

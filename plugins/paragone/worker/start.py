@@ -52,14 +52,14 @@ def main() -> None:
         folders[engine.partition(":")[0].partition(".")[0]] = folder
     del sys.path[0]  # this script's own folder, whose modules must not be top-level modules
     sys.meta_path.insert(0, PackageFinder(folders))
-    from paragone.worker.confinement import close_network_if
+    from paragone.worker.confinement import close_network_if_asked
 
     if pipe == "-":
-        close_network_if(network)
+        close_network_if_asked(network)
         become(command, parent)
     else:
         die_with_parent(parent)
-        close_network_if(network)
+        close_network_if_asked(network)
         from paragone.worker.serve import serve
 
         serve(int(pipe), engine)

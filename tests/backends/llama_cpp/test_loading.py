@@ -186,7 +186,7 @@ def test_without_a_template_or_a_gpu_there_are_warnings(open_chat):
     from paragone_llama_cpp import library
 
     chat = open_chat(chat_template="", n_gpu_layers=10)
-    codes = ["no-chat-template"] if library.offloads() else ["no-chat-template", "no-gpu"]
+    codes = ["no-chat-template"] if library.supports_gpu_offload() else ["no-chat-template", "no-gpu"]
     assert [caution.code for caution in chat.loaded.cautions] == codes
     messages = [Message(role="user", text="The capital of France is")]
     text = TokenizeRequest(text="The capital of France is")

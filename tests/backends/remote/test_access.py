@@ -490,6 +490,6 @@ async def test_a_missing_keyring_package_is_reported(backend, hostile, monkeypat
 @pytest.mark.parametrize("offline", [False, True])
 async def test_offline_a_key_command_has_no_network_access(offline, monkeypatch):
     monkeypatch.setattr(GUARD, "is_offline", offline)
-    look = "from paragone.worker.confinement import what_opens; print(what_opens() == ())"
+    look = "from paragone.worker.confinement import kinds_of_sockets_that_open; print(kinds_of_sockets_that_open() == ())"
     options = EndpointOptions(key_command=shlex.join([sys.executable, "-c", look]))
     assert await find_key(options) == str(offline)

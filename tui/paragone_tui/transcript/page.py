@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from textual.strip import Strip
 
 from paragone_tui.transcript.block import Block, BlockKind
-from paragone_tui.transcript.text import SLICE, Layers, TranscriptStyles, clipped
+from paragone_tui.transcript.text import SLICE, Layers, TranscriptStyles, marks_between
 
 if TYPE_CHECKING:
     from paragone import Channel
@@ -194,7 +194,7 @@ class Page:
         for block in self.blocks_of(turn):
             if block.kind == channel:
                 end = start + block.length
-                if block.mark(clipped(layers, start, end)):
+                if block.mark(marks_between(layers, start, end)):
                     yield block
                 start = end
 
@@ -206,7 +206,7 @@ class Page:
         above = (self.blocks[at] for at in range(before - 1, -1, -1))
         return next((block for block in above if block.height), None)
 
-    def cut(self, after: Block | None) -> None:
+    def remove_after(self, after: Block | None) -> None:
         del self.blocks[self.blocks.index(after) + 1 if after else 0 :]
         if after is None:
             self._turns.clear()

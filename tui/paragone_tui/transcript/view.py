@@ -127,7 +127,7 @@ class Transcript(Widget):
     def rewind(self) -> None:
         self.end()
         prompt = self._page.last_prompt
-        self._page.cut(prompt)
+        self._page.remove_after(prompt)
         self._changed = None
         self.following = True
         start = prompt.start if prompt else 0

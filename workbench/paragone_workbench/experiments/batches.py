@@ -15,7 +15,11 @@ from typing import NamedTuple
 
 import paragone
 from paragone import answer_text, files, json_values, shared_options, texts, wire
-from paragone_workbench.engines.definitions import EngineDefinition, declared_options, load_and_sampling_options
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+    declared_options,
+    load_and_sampling_options,
+)
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import assertions, results, suite
 from paragone_workbench.ids import derived_id

@@ -403,7 +403,9 @@ def _runs_of_one_prompt(
     for experiment, by_number in zip(experiments, indices, strict=True):
         first: dict[str, RunResult] = {}
         for run in store.experiments.runs_of_prompt(experiment.number, by_number[min(common)]):
-            first.setdefault(engine_label(experiment, run.result.definition.name, with_number=True), run.result)
+            first.setdefault(
+                engine_label(experiment, run.result.definition.name, with_number=True), run.result
+            )
         yield first
 
 

@@ -212,7 +212,7 @@ class Composer(TextField):
         self._show_placeholder()
         self._show_title()
 
-    def fit(self, rows: int) -> None:
+    def limit_height(self, rows: int) -> None:
         """Limit the height to half of the terminal's `rows`, so that answers stay visible."""
         self.styles.max_height = max(2, min(_ROWS, rows // 2))
 
@@ -353,7 +353,7 @@ class Composer(TextField):
     async def on_key(self, event: events.Key) -> None:
         """Run the action of a key, in order with the typed characters. A priority binding would overtake the characters:
         of "hello" and Enter in one burst, only a part would be sent."""
-        if await self.completion.takes(event):
+        if await self.completion.handle_key(event):
             event.stop()
             event.prevent_default()
             return

@@ -15,7 +15,11 @@ from paragone_tui.screens.lanes.lanes_screen import LanesScreen, on_current_lane
 from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
 from paragone_workbench.config.settings import preset_of
-from paragone_workbench.engines.definitions import EngineDefinition, declared_options, load_and_sampling_options
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+    declared_options,
+    load_and_sampling_options,
+)
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.reopening import lanes_with_other_options
 from paragone_workbench.lanes.settings import Origin, edited, lane_settings

@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from paragone_tui.commands import COMMANDS
-from paragone_tui.keys import Keys, bindings, readable
+from paragone_tui.keys import Keys, bindings, readable_keys
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.differences import Differences
 from paragone_tui.terminal.text import one_line
@@ -162,7 +162,7 @@ class Lanes(Horizontal, can_focus=True):
 
     def key_of(self, command: str) -> str:
         keys = self._keys[command]
-        return readable((keys.lane + keys.both)[:1]) if self.in_lane_mode else keys.first
+        return readable_keys((keys.lane + keys.both)[:1]) if self.in_lane_mode else keys.first
 
     def lay_out(self, width: int | None = None) -> None:
         """Show as many lanes as fit into `width` cells (default: the screen's width), including the current lane."""
