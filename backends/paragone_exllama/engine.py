@@ -258,7 +258,9 @@ class ExLlamaV3Engine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllam
 
         def batches() -> engine_events.Batches[open_model.Logits]:
             yield 0, ()
-            with contextlib.closing(model.compute(tokens[:-1], exllama_options.OUTPUTS, cancelled)) as chunks:
+            with contextlib.closing(
+                model.compute_logits(tokens[:-1], exllama_options.OUTPUTS, cancelled)
+            ) as chunks:
                 for at, logits in chunks:
                     yield at + len(logits), logits[max(start - 1 - at, 0) :]
 
@@ -280,7 +282,7 @@ class ExLlamaV3Engine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllam
         chunk = min(request.batch or exllama_options.OUTPUTS, exllama_options.OUTPUTS)
         with (
             self._failures(),
-            contextlib.closing(self._model.compute(request.ids, chunk, cancelled)) as chunks,
+            contextlib.closing(self._model.compute_logits(request.ids, chunk, cancelled)) as chunks,
         ):
             for at, logits in chunks:
                 for row in range(max(request.start - at, 0), len(logits), _ROWS):

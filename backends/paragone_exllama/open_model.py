@@ -112,7 +112,7 @@ class ExLlamaModel(ABC):
     def cached_tokens_of(self, job: GeneratorJob) -> int:
         return int(job.cached_pages * self.page + job.cached_tokens)
 
-    def compute(
+    def compute_logits(
         self, tokens: Sequence[int], chunk: int, cancelled: paragone.Cancelled
     ) -> Generator[tuple[int, Logits], None, None]:
         """Yield the logits after each of these tokens, one row per token, and the index of the first of these tokens.

@@ -32,7 +32,7 @@ ELSEWHERE = {
     # patterns, and words that are neither names nor commands
     *("BACKEND:MODEL", "BACKEND:MODEL@URL", "NNNN_NAME.sql"),
     *("[keys]", "paragone"),
-    *("--json", "--set", "packages", "this type"),
+    *("--json", "--set", "packages", "code font"),
 }
 """Names on the pages that this project does not define."""
 

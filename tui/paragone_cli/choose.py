@@ -152,7 +152,7 @@ def choose(args: Arguments) -> int:
             hint=f"The engines are: {', '.join(names.values())}.",
         )
     with closing(assertions.load_assertions()) as catalog:
-        suite = choices.deciding_suite(args.suite, catalog, context.system(args))
+        suite = choices.deciding_suite(args.suite, catalog, context.system_prompt(args))
         count = len(suite.prompts)
         prompts = (
             f"{counted(count, 'prompt')} of {suite.name}"

@@ -38,7 +38,7 @@ def suite_request(
     """Read the file of prompts, and return the request. Raises InputError, for example without consent to the judges."""
     path = args.file
     engines = context.engines(args.engines, args.settings, args.preset)
-    suite = suite_file.read_suite(path, catalog, system=context.system(args))
+    suite = suite_file.read_suite(path, catalog, system=context.system_prompt(args))
     _refuse_problems(path, suite, skip=args.skip_invalid)
     chosen = None
     if args.filter is not None:

@@ -346,7 +346,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
     given = build(remote_options.LlamaServerLoadOptions, request.options, owner="llama-server")
     path = Path(request.model).expanduser().absolute()
     header = await asyncio.to_thread(check_model, path)
-    program = await executable.with_flags(*executable.find_program(given.program))
+    program = await executable.read_program(*executable.find_program(given.program))
     options = remote_options.with_defaults(
         given, await executable.devices_of(program) if given.n_gpu_layers != 0 else ()
     )
@@ -377,7 +377,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             "server": server.title,
             "origin": program.name,
             **server.facts,
-            **executable.build_in_version(await executable.printed(program, "--version")),
+            **executable.facts_in_version(await executable.printed(program, "--version")),
             **facts_in_log(process.process.output()),
             **_facts_of_options(options, threads),
         }

@@ -56,7 +56,7 @@ def main() -> None:
 
     if pipe == "-":
         close_network_if_asked(network)
-        become(command, parent)
+        replace_process_with(command, parent)
     else:
         die_with_parent(parent)
         close_network_if_asked(network)
@@ -83,7 +83,7 @@ def die_with_parent(parent: int) -> None:
         os._exit(0)
 
 
-def become(command: "list[str]", parent: int) -> None:
+def replace_process_with(command: "list[str]", parent: int) -> None:
     """Become a program that ends with its parent, even if the parent is killed."""
     try:
         if sys.platform == "linux":
