@@ -82,7 +82,7 @@ def test_few_prompts_give_no_decision_but_report_how_many_are_missing(planned, s
     assert decision.reasons[1] == step
 
 
-def test_intervals_for_early_looks_are_named_so():
+def test_an_interval_before_all_prompts_is_called_one_for_early_looks():
     early = dataclasses.replace(verdict("small", *WORSE), planned=120, comparisons=2)
     (other,) = decide([BIG, SMALL], "big", evidence(early, planned=120), {}).others
     assert "interval for early looks of both comparisons together −20.0 to −10.0, over 60 prompts." in other

@@ -291,7 +291,7 @@ def test_each_single_difference_is_reported(sides, what, values, message, advice
 # Prompts
 
 
-def test_a_default_system_prompt_is_named_and_can_be_given_to_all():
+def test_a_default_system_prompt_is_quoted_and_can_be_given_to_all_engines():
     finding = only(
         [side("a", tokens=39), side("b", tokens=18, prompt=WITHOUT), side("c", tokens=39, prompt=None)]
     )

@@ -197,7 +197,7 @@ def test_image_encoders_are_not_listed(write):
     assert [model.model for model in find_models([str(path.parent)])] == [str(path)]
 
 
-def test_a_file_of_two_revisions_in_hugging_face_s_cache_is_listed_once(write, tmp_path):
+def test_a_file_in_two_revisions_in_hugging_faces_cache_is_listed_once(write, tmp_path):
     repository = tmp_path / "models--owner--a-model-GGUF"
     blob = write("models--owner--a-model-GGUF/blobs/0123")
     for revision in ("aaaa", "bbbb"):
