@@ -189,7 +189,7 @@ class ExLlamaV3Engine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllam
                 if not first:
                     model.generator.max_chunk_size = model.chunk if adapts_chunk else model.first_chunk
                 before = time.monotonic()
-                for result in model.iterate():
+                for result in model.run_iteration():
                     if result["stage"] == "prefill":
                         model.wait()  # the library queues work much faster than the GPU computes
                         now = time.monotonic()

@@ -104,7 +104,7 @@ class ExLlamaModel(ABC):
         self.generator.enqueue(job)
         return job
 
-    def iterate(self) -> list[dict[str, Any]]:
+    def run_iteration(self) -> list[dict[str, Any]]:
         """Compute the next chunk of the prompt or the next tokens. The generator's `iterate` documents the results."""
         results: list[dict[str, Any]] = self.generator.iterate()
         return results

@@ -198,7 +198,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
 
     async def _identify(self) -> Identity:
         listed = await servers.find_models(self.http)
-        server = await servers.identify_again(self.http, self.server)
+        server = await servers.identify_server_again(self.http, self.server)
         if server.kind.is_llama_server and self._fingerprint:
             server = dataclasses.replace(server, version=plain(self._fingerprint))
         return servers.identity_of(self.model, listed, server, answered_as=self._named)

@@ -207,7 +207,7 @@ async def describe_server(
 ) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]:
     """Return facts about a server, its models, and whether it downloads models on request. Raises ParagoneError."""
     models = await servers.find_models(http)
-    server = await servers.identify(http)
+    server = await servers.identify_server(http)
     facts = {"server": http.endpoint.quote(server.title), "models": str(len(models))}
     loader = await loader_of(http, server)
     if loader is not None:
@@ -228,7 +228,7 @@ async def pull(model: str, options: JsonObject) -> AsyncGenerator[paragone.PullP
     at = endpoint.where
     async with EndpointClient(endpoint) as http:
         await servers.find_models(http)  # raises if the server does not answer
-        server = await servers.identify(http)
+        server = await servers.identify_server(http)
         loader = await loader_of(http, server)
         if loader is None or not loader.downloads:
             raise paragone.InputError(
@@ -262,7 +262,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
     async with connected(endpoint) as http, contextlib.AsyncExitStack() as loading:
         listed = await _models(http)
         model = _choose(listed, request.model, endpoint)
-        server = await servers.identify(http)
+        server = await servers.identify_server(http)
         loader = await loader_of(http, server)
         hold = None if loader is None else ModelHold(loader, request.model)
         evictions: tuple[paragone.Caution, ...] = ()

@@ -30,7 +30,7 @@ _DIFFERENT_IN_COMPLETIONS = ("max_tokens", "thinking", "json_schema")
 
 
 def make_body(
-    model: str, request: paragone.RunRequest, sampling: OpenAISampling, kind: servers.Kind, *, raw: bool
+    model: str, request: paragone.RunRequest, sampling: OpenAISampling, kind: servers.ServerKind, *, raw: bool
 ) -> dict[str, paragone.Json]:
     """Return the body of a chat, or of a completion of a text or token ids if `raw` is set. Raises InputError."""
     body: dict[str, paragone.Json] = {"model": model}
@@ -63,7 +63,7 @@ def make_body(
     return body
 
 
-def _conversation(request: paragone.RunRequest, kind: servers.Kind) -> dict[str, paragone.Json]:
+def _conversation(request: paragone.RunRequest, kind: servers.ServerKind) -> dict[str, paragone.Json]:
     given = request.messages[-1] if answers.continues_answer(request) else None
     begins = given is not None and kind.name == "TabbyAPI"
     messages: list[paragone.Json] = []
@@ -80,7 +80,7 @@ def _conversation(request: paragone.RunRequest, kind: servers.Kind) -> dict[str,
     return body
 
 
-def _thinking(sampling: OpenAISampling, kind: servers.Kind) -> dict[str, paragone.Json]:
+def _thinking(sampling: OpenAISampling, kind: servers.ServerKind) -> dict[str, paragone.Json]:
     """Return a chat's fields for thinking. Raises InputError if the server accepts no budget for thinking."""
     chosen = thinking_choice(sampling.thinking)
     if chosen.effort is not None:

@@ -32,7 +32,7 @@ from paragone_remote.endpoint import Endpoint
 from paragone_remote.faults import FAULTS, IncompleteAnswer
 from paragone_remote.llama_server import executable
 from paragone_remote.openai_engine import OpenAIEngine, computes_embeddings
-from paragone_remote.openai_servers import find_models, identify, identity_of, read_slots
+from paragone_remote.openai_servers import find_models, identify_server, identity_of, read_slots
 from paragone_remote.transport import EndpointClient, connected
 
 _LOOPBACK = "127.0.0.1"
@@ -367,7 +367,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
         process = await share.enter_async_context(like.shared(on_progress))
         http = await share.enter_async_context(connected(process.endpoint))
         listed = await find_models(http)
-        server = await identify(http)
+        server = await identify_server(http)
         # The model continues plain text if it has no chat template, or if the options set an empty one.
         template = options.chat_template
         raw = not (header.values.get("tokenizer.chat_template") if template is None else template)

@@ -273,10 +273,10 @@ class Lanes(Horizontal, can_focus=True):
         lanes, count = set[str](), 0
         if len(session.lanes) > 1 and session.prompts and not session.is_busy:
             # not needed at start
-            from paragone_tui.screens.parity import answered_sides
+            from paragone_tui.screens.parity import sides_of_answers
             from paragone_workbench.compare.parity import check_parity
 
-            sides = answered_sides(session)
+            sides = sides_of_answers(session)
             lanes, count = {side.name for side in sides}, check_parity(sides).alarms
         for column in self.columns:
             column.show_differences(count if column.lane.name in lanes else 0)
