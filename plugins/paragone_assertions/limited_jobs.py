@@ -25,7 +25,7 @@ def search(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def validate(job: dict[str, Any]) -> dict[str, Any]:
-    return {"fault": fault(json.loads(job["text"]), job["schema"])}
+    return {"fault": schema_error(json.loads(job["text"]), job["schema"])}
 
 
 def find_json(job: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def find_json(job: dict[str, Any]) -> dict[str, Any]:
         except (ValueError, RecursionError):
             at = start.end()
             continue
-        problem = None if job["schema"] is None else fault(value, job["schema"])
+        problem = None if job["schema"] is None else schema_error(value, job["schema"])
         if found is None or problem is None:
             found, why = text[start.start() : at], problem
         if problem is None:
@@ -49,7 +49,7 @@ def find_json(job: dict[str, Any]) -> dict[str, Any]:
 OPENING = re.compile(r"[\[{]")
 
 
-def fault(value: Any, schema: dict[str, Any]) -> str | None:
+def schema_error(value: Any, schema: dict[str, Any]) -> str | None:
     """Return why a value does not match a schema. References to other documents are not fetched."""
     import jsonschema
     import referencing
@@ -93,13 +93,13 @@ def call(job: dict[str, Any]) -> dict[str, Any]:
 def namespace(path: str, sha256: str) -> dict[str, Any]:
     """Run the code of a file without network, and return what the code defines."""
     from paragone.files import open_regular_file
-    from paragone.worker.confinement import close_network_if
+    from paragone.worker.confinement import close_network_if_asked
 
     with open_regular_file(path) as read:
         source = read.read()
     if hashlib.sha256(source).hexdigest() != sha256:
         raise JobError(f"{Path(path).name} has changed since the suite was read.")
-    close_network_if("closed")
+    close_network_if_asked("closed")
     module = types.ModuleType(f"suite_{sha256}")
     module.__file__ = path
     sys.modules[module.__name__] = module  # dataclasses look their module up

@@ -129,7 +129,7 @@ def test_each_command_prints_lines_of_the_kinds_that_its_page_shows(models, home
 
 
 @pytest.mark.model
-def test_the_screens_of_the_tutorial(models):
+def test_the_screens_of_the_tutorial_are_those_of_the_program(models):
     page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
     assert f"```sh\n{DEMO}\n```" in page
     engines = [f"SmolLM2-135M-Instruct.{name}" for name in ("Q4_1", "Q4_0")]

@@ -91,7 +91,7 @@ def test_few_prompts_are_enough_to_call_an_engine_worse():
     assert (decision.headline, decision.verdict) == (worse.sentence, "open")
 
 
-def test_intervals_for_early_looks_are_named_so():
+def test_an_interval_before_all_prompts_is_called_one_for_early_looks():
     early = dataclasses.replace(verdict("small", *WORSE), planned=120, comparisons=2)
     (other,) = decide([BIG, SMALL], "big", evidence(early, planned=120), {}).others
     assert "interval for early looks of both comparisons together −20.0 to −10.0, over 60 prompts." in other
@@ -115,7 +115,7 @@ def test_a_likely_loss_is_not_offered_as_acceptable():
         (OPEN, WORSE, "Preliminary, after 40 of 58 prompts: deploy big, the safe choice."),
     ],
 )
-def test_the_smallest_engine_not_worse_is_chosen_and_preliminary_while_smaller_ones_are_open(
+def test_the_smallest_engine_shown_not_worse_is_chosen_preliminarily_while_smaller_engines_are_open(
     middle, small, headline
 ):
     shown = evidence(verdict("middle", *middle), verdict("small", *small), prompts=40, planned=58)

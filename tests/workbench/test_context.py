@@ -11,7 +11,7 @@ from tests.workbench.lane_helpers import opened
 from paragone import InputError, Json, Message
 from paragone_workbench.config.read import load
 from paragone_workbench.conversation.tree import AttachedFile
-from paragone_workbench.engines.definitions import ContextOptions, EngineDefinition, split_options
+from paragone_workbench.engines.definitions import ContextOptions, EngineDefinition, load_and_sampling_options
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.recorded_runs import recorded_runs
@@ -62,7 +62,7 @@ async def test_all_turns_are_kept_for_an_engine_that_cannot_count():
 def test_the_policy_is_an_option_of_every_engine(paper):
     options: dict[str, Json] = {"overflow": "keep_last", "n_ctx": 8}
     definition = EngineDefinition(name="a", backend="paper", model="m", options=options)
-    assert split_options(definition, paper) == ({"n_ctx": 8}, {"overflow": "keep_last"})
+    assert load_and_sampling_options(definition, paper) == ({"n_ctx": 8}, {"overflow": "keep_last"})
     settings = lane_settings(definition, paper, [("config.toml", definition)])
     found = {setting.info.name: setting for setting in settings}
     assert (found["overflow"].value, found["overflow"].origin, found["overflow"].reloads) == (
@@ -78,7 +78,7 @@ def test_the_policy_is_an_option_of_every_engine(paper):
     )
     assert found["keep_turns"].info.default == 4
     with pytest.raises(InputError, match="overflow"):
-        split_options(dataclasses.replace(definition, options={"overflow": "often"}), paper)
+        load_and_sampling_options(dataclasses.replace(definition, options={"overflow": "often"}), paper)
 
 
 @pytest.mark.model

@@ -38,7 +38,7 @@ async def test_a_cut_answer_continues_from_its_end(session, rogue):
     branch = continue_prefix(session, lane, run, Prefix(text=words(2)))
     await session.answered()
     assert (branch.text, lane.path) == (words(7), (branch,)), "an earlier answer goes on, too"
-    assert session.step(lane, -1)
+    assert session.show_variant(lane, -1)
     assert [shown.id for shown in lane.path] == [run.id, later.id]
 
 

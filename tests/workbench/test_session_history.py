@@ -105,7 +105,7 @@ async def test_the_queue_and_a_fork_are_restored(session, rogue, history, until,
     assert (queued.text, queued.images, queued.is_kept) == ("four", (image,), True)
     assert (queued.prompt, [other.position for other in queued.lanes]) == (session.prompts[-1], [0])
     again = session.lanes[1]
-    assert session.step(again, 1, again.path[0]), "the answer before the fork is a variant"
+    assert session.show_variant(again, 1, again.path[0]), "the answer before the fork is a variant"
     assert again.path[0] is session.lanes[0].path[0]
     before = await saved(session, history)
     history_file().unlink()

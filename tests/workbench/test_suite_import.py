@@ -141,7 +141,7 @@ LITELLM = [
         ("llama-server.log", "".join(LLAMA_SERVER.format(*map(json.dumps, pair)) for pair in PAIRS)),
     ],
 )
-def test_a_logged_request_is_one_turn_and_not_its_past_again(imported, tmp_path, name, content):
+def test_a_logged_request_becomes_one_turn_without_repeating_its_past(imported, tmp_path, name, content):
     entries, importing = imported(name, content)
     assert entries == TURNS
     assert not importing.messages
@@ -202,7 +202,7 @@ def test_memory_does_not_grow_with_the_number_of_lines(tmp_path):
     assert peak(2000) < 2 * peak(20)
 
 
-def test_a_bad_line_is_named_with_its_number_and_skipped(imported):
+def test_a_bad_line_is_reported_with_its_number_and_skipped(imported):
     lines = ['{"messages": [', json.dumps({"messages": TALK}), "", '{"a": 1}', '{"input": "\\ud800"}']
     entries, importing = imported("chat.jsonl", "\n".join(lines))
     assert entries == TURNS

@@ -17,17 +17,17 @@ def texts(lane):
 
 async def test_steps_lead_through_all_variants_in_a_circle(session, rogue):
     (lane,) = await opened(session, rogue(max_tokens=1))
-    assert not session.step(lane, 1), "there are no variants yet"
+    assert not session.show_variant(lane, 1), "there are no variants yet"
     await answers(session, "hello")
-    assert not session.step(lane, 1), "one answer has no variants"
+    assert not session.show_variant(lane, 1), "one answer has no variants"
     await session.swap(lane, rogue("wide", max_tokens=1))
     session.regenerate(lane)
     await session.answered()
     assert len(lane.variants(lane.path[0])) == 2
     assert texts(lane) == [("hello", "語0😀 ")]
-    assert session.step(lane, -1)
+    assert session.show_variant(lane, -1)
     assert texts(lane) == [("hello", "word0 ")]
-    assert session.step(lane, -1), "after the last variant comes the first"
+    assert session.show_variant(lane, -1), "after the last variant comes the first"
     assert texts(lane) == [("hello", "語0😀 ")]
     assert [variant_origin(lane, run) for run in lane.record.runs] == ["by steady (rogue)", ""]
     await session.configure(lane, dataclasses.replace(rogue("wide"), options={"max_tokens": 2}))

@@ -23,8 +23,8 @@ from paragone_workbench.engines import failures, questions, registry
 from paragone_workbench.engines.definitions import (
     ContextOptions,
     EngineDefinition,
+    load_and_sampling_options,
     shorten_home,
-    split_options,
 )
 from paragone_workbench.engines.questions import NOTICE_S
 
@@ -254,7 +254,7 @@ def pull(args: Arguments) -> int:
     context = CommandContext(args)
     (definition,) = context.engines([args.engine], [])
     backend = context.registry.get(definition.backend)
-    load, _ = split_options(definition, backend)
+    load, _ = load_and_sampling_options(definition, backend)
     registry.name_reached(backend, definition.name, definition.model, load)
     event_loop.run(_follow(backend, definition.model, load))
     output.put_line(f"{definition.model}: the server has the model")
@@ -275,7 +275,7 @@ async def _follow(backend: Backend, model: str, options: Mapping[str, Json]) -> 
                     before, step = step, (text, percent // 10)
                     if step != before and not status.on:
                         output.note(f"{size}{text}" if total else f"{text} …")
-                    if step != before or status.due:
+                    if step != before or status.is_due:
                         status.show(f"{formats.bar(percent, 100)} {size}{text}")
         except asyncio.CancelledError:
             status.end()

@@ -154,7 +154,7 @@ def choose(args: Arguments) -> int:
             hint=f"The engines are: {', '.join(names.values())}.",
         )
     with closing(assertions.load_assertions()) as catalog:
-        suite = choices.questions(args.suite, catalog, context.system(args))
+        suite = choices.questions(args.suite, catalog, context.system_prompt(args))
         count = len(suite.prompts)
         prompts = (
             f"{counted(count, 'prompt')} of {suite.name}"

@@ -754,7 +754,7 @@ def summary_of(name: str) -> str:
     return GROUPS.get(name) or COMMANDS[name].summary
 
 
-def names_in(top: str) -> list[str]:
+def commands_of_group(top: str) -> list[str]:
     """Return the names of a group's commands, or the name of a command that has no subcommands."""
     return [name for name in COMMANDS if name.startswith(f"{top} ")] if top in GROUPS else [top]
 
@@ -785,7 +785,7 @@ def _fill(parser: Parser, name: str, common: Sequence[Argument] = ()) -> None:
         arguments.add_arguments(parser, (*COMMANDS[name].arguments, *common))
         return
     added = parser.add_subparsers(metavar="SUBCOMMAND", title="Subcommands", required=True)
-    for it in names_in(name):
+    for it in commands_of_group(name):
         summary = summary_of(it)
         _fill(
             added.add_parser(it.split()[1], help=summary, description=summary, usage=usage_of(it)), it, common

@@ -106,7 +106,7 @@ class SuiteTable(StatusLine):
                 self._update()
             else:
                 note(f"{self._doing}.")
-        elif self.due:
+        elif self.is_due:
             self._update()
         elif self.passes_step(self._percent):
             failed = sum(engine.failed for engine in self._runner.progress)

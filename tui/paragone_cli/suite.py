@@ -38,7 +38,7 @@ def suite_request(
     """Read the file of prompts, and return the request. Raises InputError, for example without consent to the judges."""
     path = args.file
     engines = context.engines(args.engines, args.settings, args.preset)
-    suite = suite_file.read_suite(path, catalog, system=context.system(args))
+    suite = suite_file.read_suite(path, catalog, system=context.system_prompt(args))
     _refuse_problems(path, suite, skip=args.skip_invalid)
     chosen = None
     if args.filter is not None:
@@ -200,7 +200,7 @@ def _write(
         def followed() -> Iterator[SuiteEntry]:
             for count, entry in enumerate(entries(importing), start=1):
                 yield entry
-                if progress.due:
+                if progress.is_due:
                     progress.show(f"{counted(count, 'prompt')} written")
 
         importing = SuiteImport(report, template)
@@ -231,7 +231,7 @@ async def _import(
                     if problem is not None and counts["refused"] <= suites.PROBLEMS_SHOWN:
                         progress.clear()
                         output.warn(suites.problem_text(path.name, [problem]))
-                    if progress.due:
+                    if progress.is_due:
                         progress.show(f"{counted(counts.total(), 'line')} read")
         totals = await results.engine_totals(history, experiment)
     left = sum(engine.total - engine.runs for engine in totals)
@@ -277,9 +277,7 @@ async def _run(
         name = f"e{experiment.number}"
         if resumed:
             finished = experiment.done + experiment.failed
-            output.note(
-                f"Going on with experiment {name}: {finished:,} of {experiment.runs:,} runs are finished."
-            )
+            output.note(f"Resuming experiment {name}: {finished:,} of {experiment.runs:,} runs are finished.")
         elif unfinished := await history.call(lambda store: _unfinished(store, experiment)):
             output.note(
                 f"Beginning experiment {name}: e{unfinished.number}, which is not finished, differs in its prompts, "

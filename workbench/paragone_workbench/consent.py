@@ -14,7 +14,12 @@ from paragone.options import address_option, describe
 from paragone.texts import without_key_words
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
-from paragone_workbench.engines.definitions import EngineDefinition, expand_home, resolve, split_options
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+    expand_home,
+    load_and_sampling_options,
+    resolve,
+)
 from paragone_workbench.engines.failures import naming
 from paragone_workbench.engines.registry import Registry, reached
 from paragone_workbench.models import USUAL_FOLDER
@@ -104,7 +109,7 @@ def engine_actions(
 ) -> tuple[str, ...]:
     """Return the actions of a document's engine outside its folder, except reading models in the user's or the
     backend's folders. Raises InputError for an invalid option, and EngineError if the backend fails."""
-    load, sampling = split_options(definition, backend)
+    load, sampling = load_and_sampling_options(definition, backend)
     actions = [f"contacts {address}" for address in reached(backend, definition.model, load)]
     # A model that is not a file is a name that the backend looks up.
     if backend.capabilities.local and accessible(expand_home(definition.model)):
@@ -178,7 +183,9 @@ def _with_valid_options(engine: EngineDefinition, backend: Backend) -> EngineDef
     valid: dict[str, Json] = {}
     for name, value in engine.options.items():
         with contextlib.suppress(InputError):
-            split_options(dataclasses.replace(engine, address=None, options={name: value}), backend)
+            load_and_sampling_options(
+                dataclasses.replace(engine, address=None, options={name: value}), backend
+            )
             valid[name] = value
     address = engine.address if address_option(backend.load_options) is not None else None
     return dataclasses.replace(engine, address=address, options=valid)

@@ -12,7 +12,7 @@ from paragone import Backend, EndpointReport, InputError, Json, ModelInfo, Parag
 from paragone.network import GUARD
 from paragone.options import address_option
 from paragone_workbench.engines import questions
-from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition, split_options
+from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition, load_and_sampling_options
 from paragone_workbench.engines.registry import Registry, name_reached, reached
 from paragone_workbench.paths import cache_folder, private_folder
 
@@ -45,7 +45,7 @@ async def query_endpoints(
         if found is None:
             continue
         try:
-            options, _ = split_options(definition, found)
+            options, _ = load_and_sampling_options(definition, found)
         except InputError:
             continue
         key = (definition.backend, json.dumps(options, sort_keys=True))

@@ -6,7 +6,7 @@ from typing import Any
 
 from paragone.discovery import discover
 from paragone_remote.openai_servers import KINDS
-from paragone_workbench.engines.definitions import EngineDefinition, split_options
+from paragone_workbench.engines.definitions import EngineDefinition, load_and_sampling_options
 
 PAGE = (Path(__file__).parents[3] / "docs" / "servers.md").read_text(encoding="utf-8")
 
@@ -27,7 +27,7 @@ def test_every_config_block_is_valid():
     defined = engines()
     assert {definition.backend for definition in defined} == {"ollama", "openai", "llama_server"}
     for definition in defined:
-        split_options(definition, discover(definition.backend).backends[definition.backend])
+        load_and_sampling_options(definition, discover(definition.backend).backends[definition.backend])
 
 
 def test_the_page_has_every_server_and_what_it_was_tested_with():

@@ -86,7 +86,7 @@ class CostsSheet(Sheet):
         if self.query("#sheet"):
             await self.scroll.remove_children()
         if self.query("#sheet"):  # the user may have closed the sheet meanwhile
-            await self.scroll.mount_all(self.texts())
+            await self.scroll.mount_all(self.rendered_parts())
 
     def parts(self) -> Iterator[RenderableType]:
         each = self._columns.values()

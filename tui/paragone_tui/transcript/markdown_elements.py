@@ -59,7 +59,7 @@ _LINES = 24
 """Number of lines at the end of growing code that are highlighted again when a line is appended."""
 
 
-def complete_part(code: str, language: str) -> int:
+def length_with_fixed_colours(code: str, language: str) -> int:
     """Return how many characters of growing code keep their colours, whatever code follows; 0 for few lines. That part
     ends with a blank line before a line without indentation, outside strings and comments."""
     at = -1

@@ -158,9 +158,9 @@ class Sheet(Modal[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="sheet", classes="framed") as box:
             box.border_title = self.heading
-            yield from self.texts()
+            yield from self.rendered_parts()
 
-    def texts(self) -> Iterator[Static]:
+    def rendered_parts(self) -> Iterator[Static]:
         for part in self.parts():
             yield Static(part if isinstance(part, (str, Text)) else _RenderedOnce(part), markup=False)
 

@@ -17,7 +17,7 @@ from textual.widgets.option_list import Option
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.fields import LineField
 from paragone_tui.widgets.modal import Modal, hints
-from paragone_workbench.store.records import any_of
+from paragone_workbench.store.records import any_word_pattern
 
 FOUND = "bold reverse $text-warning"
 """The style of the words that the user searched for, which differs from the highlighted option even without colours."""
@@ -26,7 +26,7 @@ FOUND = "bold reverse $text-warning"
 def marked(text: str, words: Collection[str], style: str = "") -> Iterator[tuple[str, str]]:
     """Yield the parts of a text on one line with their styles: `FOUND` for the words, `style` for the rest."""
     line, end = one_line(text), 0
-    for found in any_of(words).finditer(line):
+    for found in any_word_pattern(words).finditer(line):
         yield line[end : found.start()], style
         yield found[0], FOUND
         end = found.end()

@@ -166,7 +166,7 @@ class _Reader:
                 for key, value in definition.options.items():
                     with self._noting("engines", name, key):
                         one = dataclasses.replace(definition, options={key: value})
-                        definitions.split_options(one, found)
+                        definitions.load_and_sampling_options(one, found)
             if len(self.problems) == known:
                 try:
                     definitions.check_engine(definition, found)

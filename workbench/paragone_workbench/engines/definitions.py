@@ -272,7 +272,9 @@ def with_options(
     )
 
 
-def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[str, Json], dict[str, Json]]:
+def load_and_sampling_options(
+    definition: EngineDefinition, backend: Backend
+) -> tuple[dict[str, Json], dict[str, Json]]:
     """Return the load options of an engine, and those that take effect with each run. Raises InputError."""
     load: dict[str, Json] = {}
     sampling: dict[str, Json] = {}
@@ -297,7 +299,7 @@ def check_engine(definition: EngineDefinition, backend: Backend) -> None:
     fails."""
     from paragone_workbench.engines.failures import naming  # loads asyncio, which definitions do not need
 
-    load, _ = split_options(definition, backend)
+    load, _ = load_and_sampling_options(definition, backend)
     with naming(backend.name):
         backend.check(definition.model, load)
 

@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import paragone
 from paragone_workbench.engines import failures
-from paragone_workbench.engines.definitions import ContextOptions, split_context_options, split_options
+from paragone_workbench.engines.definitions import (
+    ContextOptions,
+    load_and_sampling_options,
+    split_context_options,
+)
 from paragone_workbench.engines.registry import Placement, name_reached, placement_of
 
 if TYPE_CHECKING:
@@ -244,10 +248,10 @@ class EngineTask:
         """Use a new definition and return True; return False if it needs a reload. Raises InputError if an option is
         invalid."""
         backend = self._registry.get(definition.backend)
-        load, sampling = split_options(definition, backend)
+        load, sampling = load_and_sampling_options(definition, backend)
         present = self.definition
         is_same = definition.has_model_of(present) and definition.python == present.python
-        if not is_same or load != split_options(present, backend)[0]:
+        if not is_same or load != load_and_sampling_options(present, backend)[0]:
             return False
         self.definition = definition
         self.context_options, self.sampling = split_context_options(sampling)
@@ -304,7 +308,7 @@ class EngineTask:
         began, definition = time.monotonic(), self.definition
         try:
             backend = self._registry.get(definition.backend)
-            load, sampling = split_options(definition, backend)
+            load, sampling = load_and_sampling_options(definition, backend)
             self.context_options, self.sampling = split_context_options(sampling)
             name_reached(backend, definition.name, definition.model, load)
             request = paragone.OpenRequest(

@@ -45,7 +45,7 @@ async def estimate(
 ) -> MemoryEstimate:
     """Return the memory that opening an engine would take, if `load` replaced its load options of the same name.
     Raises ParagoneError."""
-    load, _ = definitions.split_options(definition, backend)
+    load, _ = definitions.load_and_sampling_options(definition, backend)
     request = OpenRequest(
         model=definition.model,
         options={**load, **(options or {})},

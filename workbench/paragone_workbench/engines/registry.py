@@ -43,7 +43,7 @@ def placement_of(definition: definitions.EngineDefinition, backend: Backend | No
     addresses: tuple[str, ...] = ()
     sharing = 1
     try:
-        load, _ = definitions.split_options(definition, backend)
+        load, _ = definitions.load_and_sampling_options(definition, backend)
     except PLUGIN_ERRORS:  # opening the engine reports the error
         return Placement(is_local=is_local)
     with contextlib.suppress(ParagoneError):

@@ -15,7 +15,11 @@ from typing import NamedTuple
 
 import paragone
 from paragone import answer_text, files, json_values, shared_options, texts, wire
-from paragone_workbench.engines.definitions import EngineDefinition, declared_options, split_options
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+    declared_options,
+    load_and_sampling_options,
+)
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import assertions, results, suite
 from paragone_workbench.ids import derived_id
@@ -56,7 +60,7 @@ def batch_engine(definition: EngineDefinition, registry: Registry) -> BatchEngin
             f"The engine {definition.name} loads its model on this machine; a batch names a model of a server.",
             hint="Use an engine such as openai:MODEL@URL.",
         )
-    _, sampling = split_options(definition, backend)
+    _, sampling = load_and_sampling_options(definition, backend)
     found = {name: _fields(name, value) for name, value in sampling.items()}
     return BatchEngine(
         definition,

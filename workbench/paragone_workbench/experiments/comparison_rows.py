@@ -32,8 +32,9 @@ from paragone_workbench.store.errors import StoreError
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A metric of runs. A `timed` metric depends on the speed of the machine, and is compared only if engines took turns.
-    `sentence` describes an engine `b` whose value is larger (the first of `words`) or smaller (the second) than the value
-    of `a`. `where` follows a number of prompts: it describes the prompts with a value, unless almost all have one."""
+    `sentence` is the template of a comparison of engine `b` with engine `a`; `words` are its words for a larger and for a
+    smaller value of `b`. `where` is written after the number of prompts that have a value, as in "3 prompts with this score";
+    it is empty for a metric that almost all prompts have."""
 
     name: str
     title: str
@@ -303,7 +304,7 @@ def collect_experiments(store: Store, experiments: Sequence[Experiment]) -> tupl
     with each other. Prompts with the same messages and expected answer count as the same prompt."""
     several = len(experiments) > 1
     named = {
-        engine_name(experiment, engine.name, several=several): experiment.number
+        engine_label(experiment, engine.name, with_number=several): experiment.number
         for experiment in experiments
         for engine in experiment.engines
     }
@@ -332,13 +333,13 @@ def experiment_rows(store: Store, experiments: Sequence[Experiment]) -> Iterator
                 )
             number, prompt = found
             for run in runs:
-                name = engine_name(experiment, run.result.definition.name, several=several)
+                name = engine_label(experiment, run.result.definition.name, with_number=several)
                 numbered = dataclasses.replace(run, key=run.key._replace(prompt_index=number))
                 yield name, numbered, len(run.assertions) < len(prompt.assertions)
 
 
-def engine_name(experiment: Experiment, engine: str, *, several: bool) -> str:
-    return f"{engine} (e{experiment.number})" if several else engine
+def engine_label(experiment: Experiment, engine: str, *, with_number: bool) -> str:
+    return f"{engine} (e{experiment.number})" if with_number else engine
 
 
 def numbered_prompts(
@@ -402,7 +403,9 @@ def _runs_of_one_prompt(
     for experiment, by_number in zip(experiments, indices, strict=True):
         first: dict[str, RunResult] = {}
         for run in store.experiments.runs_of_prompt(experiment.number, by_number[min(common)]):
-            first.setdefault(engine_name(experiment, run.result.definition.name, several=True), run.result)
+            first.setdefault(
+                engine_label(experiment, run.result.definition.name, with_number=True), run.result
+            )
         yield first
 
 

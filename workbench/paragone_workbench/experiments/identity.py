@@ -224,7 +224,7 @@ def measured_identity(
     options = engine.options
     if backend is not None:
         with contextlib.suppress(InputError):  # an option that this version of the backend does not declare
-            options, _ = definitions.split_options(engine, backend)
+            options, _ = definitions.load_and_sampling_options(engine, backend)
     return identity_digest(
         engine_identity(dataclasses.replace(engine, name="", options=dict(options)), backend, weights)
     )

@@ -209,7 +209,7 @@ class EngineTotals:
         not_passed = any(check.passed is False for check in run.checks)
         self.not_passed += not_passed
         self.errors += run.result.state == "failed" or (run.is_undecided and not not_passed)
-        self.seconds += run.seconds
+        self.seconds += run.duration_s
         metrics = run.result.metrics
         if metrics is not None and run.result.state == "done":
             self.counted += 1
@@ -327,7 +327,7 @@ def _case(run: ExperimentRun, prompt: suite.SuitePrompt, repetitions: int) -> st
         kind, cause, text = "failure", "assertion", "\n".join(failed)
     elif undecided := run.reasons(passed=None):
         kind, cause, text = "error", "no verdict", "\n".join(undecided)
-    seconds, first = f"{run.seconds:.3f}", text.partition("\n")[0]
+    seconds, first = f"{run.duration_s:.3f}", text.partition("\n")[0]
     parts = [_tag("testcase", classname=run.result.definition.name, name=name, time=seconds)]
     if kind:
         parts.append(f"{_tag(kind, message=first, type=cause)}{escape(_clean(text))}</{kind}>")

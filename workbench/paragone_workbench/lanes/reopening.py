@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from paragone import InputError
-from paragone_workbench.engines.definitions import address_of, secret_options, split_options
+from paragone_workbench.engines.definitions import address_of, load_and_sampling_options, secret_options
 from paragone_workbench.lanes.lane import unique_name
 from paragone_workbench.store.records import QueuedPrompt
 
@@ -81,8 +81,8 @@ def _with_secrets(kept: EngineDefinition, known: EngineDefinition, registry: Reg
     with contextlib.suppress(InputError):  # the lane will report invalid options
         if backend is not None and is_same_engine(known, kept, registry):
             secret = {name: value for name, value in known.options.items() if name in secret_options(backend)}
-            load, _ = split_options(registry.public(known), backend)
-            if load == split_options(kept, backend)[0]:
+            load, _ = load_and_sampling_options(registry.public(known), backend)
+            if load == load_and_sampling_options(kept, backend)[0]:
                 return dataclasses.replace(kept, options={**kept.options, **secret})
     return kept
 

@@ -8,7 +8,7 @@ from paragone import Json
 from paragone.json_values import number_at, objects_at, text_at
 from paragone.texts import counted
 from paragone_workbench import statistics
-from paragone_workbench.engines.definitions import split_options
+from paragone_workbench.engines.definitions import load_and_sampling_options
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.measure import distances
 from paragone_workbench.measure.fidelity import NOISE_BATCH, Fidelity
@@ -163,7 +163,7 @@ def above_limit(fidelity: Fidelity, limit: float) -> tuple[str, ...]:
 
 def _load_options(engine: EngineTask) -> dict[str, Json]:
     assert engine.backend is not None
-    return split_options(engine.definition, engine.backend)[0]
+    return load_and_sampling_options(engine.definition, engine.backend)[0]
 
 
 def _beside_noise(kld: statistics.Estimate, candidate: distances.Measured, fidelity: Fidelity) -> str:
@@ -196,9 +196,9 @@ PARTS = 4
 
 
 def depths(klds: Sequence[distances.Units], window: int) -> list[dict[str, Json]]:
-    """Return the mean KL divergence of each candidate by depth in the context. `window` is the size of a window.
-    `parts` are the ranges of depths in tokens, the shallowest first. `growth` is the last part's divergence minus
-    the first's, as a mean over windows; None with too few windows. `adjusted_p` is the p-value of the t-test over
+    """Return the mean KL divergence of each candidate by depth in the context. `window` is the number of tokens in a window.
+    In the result, `parts` are ranges of depths in tokens, the shallowest first. `growth` is the last part's divergence
+    minus the first's, as a mean over windows; None with too few windows. `adjusted_p` is the p-value of the t-test over
     windows, after Holm's correction for all candidates."""
     found = [_depth(kld, window) for kld in klds]
     tested = [(depth, growths) for depth, growths in found if depth["growth"] is not None]

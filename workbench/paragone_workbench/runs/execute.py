@@ -88,7 +88,7 @@ async def _request(
         )
     if spec.ids and not engine.capabilities.token_ids:
         raise paragone.InputError(
-            f"{engine.definition.name} does not accept token ids.", hint="Send the prompt as a text."
+            f"{engine.definition.name} does not accept token ids.", hint="Send the prompt as text."
         )
     messages, cautions = drop_unsupported_images(spec.messages, loaded)
     options, sampling = engine.context_options, {**engine.sampling, **spec.sampling}

@@ -139,7 +139,7 @@ class ExperimentRun:
         return self.result.state == "done" and all(check.passed is True for check in self.checks)
 
     @property
-    def seconds(self) -> float:
+    def duration_s(self) -> float:
         """Seconds from passing the run to the engine until the end of the run."""
         return max(0.0, (self.result.ended or 0.0) - self.result.started)
 

@@ -96,7 +96,7 @@ def _period(text: str) -> tuple[float, float]:
 _BEFORE, _WIDTH = 30, 100  # characters of a snippet: before the first match, and in total
 
 
-def any_of(words: Iterable[str]) -> re.Pattern[str]:
+def any_word_pattern(words: Iterable[str]) -> re.Pattern[str]:
     """Return a pattern that matches each of the words in upper or lower case; without words, it matches nothing."""
     longest_first = sorted(words, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)", re.IGNORECASE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from paragone_workbench.store.database import Database, Row, clean
-from paragone_workbench.store.records import Hit, Query, any_of, snippet_of
+from paragone_workbench.store.records import Hit, Query, any_word_pattern, snippet_of
 
 _ANSWERED = """
     EXISTS (
@@ -175,7 +175,7 @@ def _found(
         source, order, others = table, f"{table}.number", terms
     condition = all_of(*(fitting_text(f"{table}.{column}", term) for term in others), condition)
     wanted = [re.compile(re.escape(term), re.IGNORECASE) for term in others]
-    any_term = any_of(terms)
+    any_term = any_word_pattern(terms)
     sql = f"{select.format(source)} WHERE {condition.sql} ORDER BY {order} DESC"
     for row in database.stream(sql, *condition.values):
         if _is_whole(row) and all(term.search(row[6]) for term in wanted):
