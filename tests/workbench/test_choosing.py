@@ -188,7 +188,7 @@ def test_a_suite_that_does_not_tell_the_engines_apart_is_named_first():
         "15 of 20 answers of big were cut at max_tokens. Set a larger max_tokens, or ask for short answers.",
     )
     all_fail = dataclasses.replace(nothing, rates={"big": (0.0, 60), "small": (0.0, 60)})
-    assert decide(figures, "big", all_fail, {}).headline == "Nothing is decided."
+    assert decide(figures, "big", all_fail, {}).headline == "Deploy big, the safe choice."
 
 
 def on_conversations(engine, kld, error, within_noise):

@@ -79,7 +79,7 @@ class FidelityProgress(StatusLine):
         self.show(text)
 
 
-_HEADER = ("engine", "done", "failed", "passed", "tokens/s", "")
+_HEADER = ("engine", "done", "errors", "passed", "tokens/s", "")
 
 
 class SuiteTable(StatusLine):
@@ -112,7 +112,7 @@ class SuiteTable(StatusLine):
             failed = sum(engine.failed for engine in self._runner.progress)
             parts = [
                 f"{self._percent}%: {self._done:,} of {self._total:,} runs",
-                f"{failed:,} failed",
+                counted(failed, "error"),
                 self._rest,
             ]
             note(", ".join(filter(None, parts)))

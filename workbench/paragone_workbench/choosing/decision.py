@@ -368,11 +368,11 @@ def decide(
         return _by_fidelity(figures, reference, allowed)
     useless = tuple(_useless_prompts(evidence, figures))
     fails = by_answers and not any(rate for rate, _ in evidence.rates.values())
-    if not by_answers or fails or (prompts < FEWEST_PROMPTS and not is_worse):
+    if not by_answers or (prompts < FEWEST_PROMPTS and not is_worse):
         return Decision(
             chosen=None,
             reference=reference,
-            reasons=useless if fails else (*useless, *_too_few(evidence, reference)),
+            reasons=(*useless, *_too_few(evidence, reference)),
             prompts=prompts,
             planned=evidence.planned,
         )
@@ -381,6 +381,7 @@ def decide(
         by_name[name]
         for name, verdict in against.items()
         if name in allowed
+        and not fails  # without a prompt that any engine passes, equal pass rates show nothing
         and (
             verdict.verdict == "not worse"
             or (by_name[name].is_indistinguishable and verdict.verdict == "open")
@@ -424,7 +425,7 @@ def decide(
         others=tuple(_why_not(engine, reference, against) for engine in smaller),
         prompts=prompts,
         planned=evidence.planned,
-        is_settled=None not in known and not is_open,
+        is_settled=None not in known and not is_open and not fails,
     )
 
 
@@ -577,8 +578,8 @@ def _safe(
         if engine.collapse
         else "far"
         if engine.is_far
-        else against[engine.engine].verdict
-        if engine.engine in against
+        else "worse"
+        if engine.engine in against and against[engine.engine].verdict == "worse"
         else "open"
         for engine in smaller
     ]

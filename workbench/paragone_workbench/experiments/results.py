@@ -169,8 +169,8 @@ def larger_load(known: Load | None, result: RunResult) -> Load | None:
 @dataclass(slots=True, kw_only=True)
 class EngineTotals:
     """The totals of an engine's finished runs. `total` includes unfinished runs, `runs` includes failed ones;
-    `asserted`, `passed` and `undecided` count results of assertions. Times are in seconds, rates in tokens per
-    second. Each run takes 16 bytes, for the medians."""
+    `asserted` counts the answers with checked assertions; of these, `passed` passed all, and `undecided` have one without a
+    verdict. Times are in seconds, rates in tokens per second. Each run takes 16 bytes, for the medians."""
 
     engine: str
     total: int
@@ -203,9 +203,9 @@ class EngineTotals:
         for caution in run.result.cautions:
             if caution.code == "not-cold":
                 self.not_cold = f"{self.engine}: {caution.sentence}"
-        self.asserted += len(run.checks)
-        self.passed += sum(check.passed is True for check in run.checks)
-        self.undecided += sum(check.passed is None for check in run.checks)
+        self.asserted += bool(run.checks)
+        self.passed += run.passed is True
+        self.undecided += run.is_undecided
         not_passed = any(check.passed is False for check in run.checks)
         self.not_passed += not_passed
         self.errors += run.result.state == "failed" or (run.is_undecided and not not_passed)
