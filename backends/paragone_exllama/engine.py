@@ -85,7 +85,7 @@ class ExLlamaV3Engine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllam
         loading.prepare_process()
         with loading.translate_failures(self.title, wanted):
             model: open_model.ExLlamaModel = resolve_name(self.adapter)(
-                wanted, options, files, *loading.stages(wanted, report, cancelled)
+                wanted, options, files, *loading.progress_callbacks(wanted, report, cancelled)
             )
         report(1.0)
         self._model = model
@@ -189,11 +189,11 @@ class ExLlamaV3Engine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllam
                 if not first:
                     model.generator.max_chunk_size = model.chunk if adapts_chunk else model.first_chunk
                 before = time.monotonic()
-                for result in model.iterate():
+                for result in model.run_iteration():
                     if result["stage"] == "prefill":
                         model.wait()  # the library queues work much faster than the GPU computes
                         now = time.monotonic()
-                        cached = model.cached(job)
+                        cached = model.cached_tokens_of(job)
                         if adapts_chunk:
                             computed = result["curr_progress"] - max(done, cached)
                             model.chunk = next_chunk(model.chunk, model.largest_chunk, computed, now - before)
@@ -205,7 +205,10 @@ class ExLlamaV3Engine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllam
                         now = time.monotonic()
                         if not first:
                             yield paragone.PromptProgress(
-                                done=len(tokens), total=len(tokens), cached=model.cached(job), time=now
+                                done=len(tokens),
+                                total=len(tokens),
+                                cached=model.cached_tokens_of(job),
+                                time=now,
                             )
                         for token, piece in _pieces(model, result):
                             first, last, count = first or now, now, count + 1
@@ -228,7 +231,7 @@ class ExLlamaV3Engine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllam
         accepted = job.accepted_draft_tokens if model.drafts else None
         usage = paragone.Usage(
             prompt_tokens=len(tokens),
-            cached_tokens=model.cached(job),
+            cached_tokens=model.cached_tokens_of(job),
             completion_tokens=count,
             drafted_tokens=None if accepted is None else accepted + job.rejected_draft_tokens,
             accepted_tokens=accepted,
@@ -255,7 +258,9 @@ class ExLlamaV3Engine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllam
 
         def batches() -> engine_events.Batches[open_model.Logits]:
             yield 0, ()
-            with contextlib.closing(model.compute(tokens[:-1], exllama_options.OUTPUTS, cancelled)) as chunks:
+            with contextlib.closing(
+                model.compute_logits(tokens[:-1], exllama_options.OUTPUTS, cancelled)
+            ) as chunks:
                 for at, logits in chunks:
                     yield at + len(logits), logits[max(start - 1 - at, 0) :]
 
@@ -277,7 +282,7 @@ class ExLlamaV3Engine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllam
         chunk = min(request.batch or exllama_options.OUTPUTS, exllama_options.OUTPUTS)
         with (
             self._failures(),
-            contextlib.closing(self._model.compute(request.ids, chunk, cancelled)) as chunks,
+            contextlib.closing(self._model.compute_logits(request.ids, chunk, cancelled)) as chunks,
         ):
             for at, logits in chunks:
                 for row in range(max(request.start - at, 0), len(logits), _ROWS):

@@ -97,7 +97,7 @@ ModuleProgress: TypeAlias = Callable[[int, int], None]
 """Called by a library with the number of loaded modules and the number of all modules."""
 
 
-def stages(
+def progress_callbacks(
     request: Request, report: paragone.Report, cancelled: paragone.Cancelled
 ) -> tuple[ModuleProgress, ModuleProgress]:
     """Return the callbacks that report the loading progress of the model, and before it of the draft model."""

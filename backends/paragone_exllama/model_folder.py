@@ -382,7 +382,7 @@ class TokenizerFiles:
     end_ids: frozenset[int]
     end_texts: tuple[str, ...]
 
-    def ends(self, id_of: Callable[[str], int | None]) -> frozenset[int]:
+    def end_tokens(self, id_of: Callable[[str], int | None]) -> frozenset[int]:
         """Return the ids of the tokens that end an answer. `id_of` returns the id of the token with a given text."""
         return self.end_ids | {found for text in self.end_texts if (found := id_of(text)) is not None}
 

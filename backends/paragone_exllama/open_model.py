@@ -72,7 +72,7 @@ class ExLlamaModel(ABC):
             token: int | None = self.tokenizer.single_id(text)
             return files.added.get(text) if token is None else token
 
-        self.ends = files.ends(id_of)
+        self.ends = files.end_tokens(id_of)
         self.bos = id_of(files.bos) if files.adds_bos else None
         """The BOS token that every prompt and plain text begins with, if any."""
         self.visible = {
@@ -104,15 +104,15 @@ class ExLlamaModel(ABC):
         self.generator.enqueue(job)
         return job
 
-    def iterate(self) -> list[dict[str, Any]]:
+    def run_iteration(self) -> list[dict[str, Any]]:
         """Compute the next chunk of the prompt or the next tokens. The generator's `iterate` documents the results."""
         results: list[dict[str, Any]] = self.generator.iterate()
         return results
 
-    def cached(self, job: GeneratorJob) -> int:
+    def cached_tokens_of(self, job: GeneratorJob) -> int:
         return int(job.cached_pages * self.page + job.cached_tokens)
 
-    def compute(
+    def compute_logits(
         self, tokens: Sequence[int], chunk: int, cancelled: paragone.Cancelled
     ) -> Generator[tuple[int, Logits], None, None]:
         """Yield the logits after each of these tokens, one row per token, and the index of the first of these tokens.

@@ -147,7 +147,7 @@ class V2(open_model.ExLlamaModel):
             stop_conditions=ends,
         )
 
-    def iterate(self) -> list[dict[str, Any]]:
+    def run_iteration(self) -> list[dict[str, Any]]:
         results: list[dict[str, Any]] = self.generator.iterate()
         for result in results:
             # At the token limit, the generator returns the tokens of a character one by one, although all tokens are known.

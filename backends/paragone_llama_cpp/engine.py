@@ -65,7 +65,7 @@ def cautions(model: OpenModel, size: int) -> Iterator[paragone.Caution]:
         reduced_by="memory" if options.n_ctx is None and size < trained else "",
         scaled=options.rope_scaling is not None or options.rope_freq_scale is not None,
     )
-    if options.n_gpu_layers != 0 and not library.offloads():
+    if options.n_gpu_layers != 0 and not library.supports_gpu_offload():
         if options.n_gpu_layers or options.tensor_split or options.main_gpu is not None:
             message = "The options request a GPU, but this build of llama.cpp cannot use one on this machine."
             yield paragone.Caution(code="no-gpu", sentence=message)

@@ -144,7 +144,7 @@ def devices() -> list[Device]:
     return found
 
 
-def offloads() -> bool:
+def supports_gpu_offload() -> bool:
     return bool(c_api.lib.llama_supports_gpu_offload()) and any(device.gpu for device in devices())
 
 

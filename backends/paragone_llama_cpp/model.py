@@ -210,20 +210,20 @@ def longest_context(
     model: c_api.Pointer,
     options: LlamaCppLoadOptions,
     header: gguf.Header,
-    before: int,
+    free_before: int,
     *,
     loaded: bool = True,
 ) -> int:
     """Return the model's own context, or as much of it as fits in a quarter of the free memory.
 
-    `before` is the result of `available` before the model was loaded. `loaded`: whether the weights are loaded, which
+    `free_before` is the result of `available` before the model was loaded. `loaded`: whether the weights are loaded, which
     reduces the free memory of a GPU. The result is too small for models in which only some layers keep the whole context.
     """
     trained: int = c_api.lib.llama_model_n_ctx_train(model)
     token = _bytes_per_token(model, options, header)
     if not token:
         return trained  # a recurrent model: its state has a constant size
-    fits = int(_free(model, options, before, loaded) / _SHARE / token) // _STEP * _STEP
+    fits = int(_free(model, options, free_before, loaded) / _SHARE / token) // _STEP * _STEP
     return min(trained, max(fits, _SHORTEST))
 
 
@@ -260,14 +260,16 @@ def _bytes_per_token(model: c_api.Pointer, options: LlamaCppLoadOptions, header:
     return float(cache + scores if cache and options.flash_attn == "off" else cache)
 
 
-def _free(model: c_api.Pointer, options: LlamaCppLoadOptions, before: int, loaded: bool) -> int:
-    """Return the free bytes of the memory that will hold the KV cache."""
+def _free(model: c_api.Pointer, options: LlamaCppLoadOptions, free_before: int, loaded: bool) -> int:
+    """Return the free bytes of the memory that will hold the KV cache. `free_before` is as in `longest_context`."""
     layers = options.n_gpu_layers
-    if library.offloads() and (layers is None or not 0 <= layers < c_api.lib.llama_model_n_layer(model)):
+    if library.supports_gpu_offload() and (
+        layers is None or not 0 <= layers < c_api.lib.llama_model_n_layer(model)
+    ):
         free = sum(device.free for device in library.devices() if device.gpu)
         return free if loaded else max(0, free - int(c_api.lib.llama_model_size(model)))
-    # Memory-mapped weights take memory when they are first used: `before` does not include them yet.
-    return max(0, before - int(c_api.lib.llama_model_size(model)))
+    # Memory-mapped weights take memory only when they are first used.
+    return max(0, free_before - int(c_api.lib.llama_model_size(model)))
 
 
 def _left(groups: Path, path: str, limit: str, usage: str, prefix: str) -> int:
@@ -447,7 +449,7 @@ def open_model(
     add_rpc_servers(options.rpc_servers)
     gguf.check_load_options(options)
     lora_file(options)
-    options = with_defaults(options, on_gpu=options.n_gpu_layers != 0 and library.offloads())
+    options = with_defaults(options, on_gpu=options.n_gpu_layers != 0 and library.supports_gpu_offload())
     free = available()
     pointer, on_gpu = load_model(path, options, report, cancelled, weights=weights)
     if c_api.lib.llama_model_has_encoder(pointer):

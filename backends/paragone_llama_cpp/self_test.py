@@ -42,7 +42,7 @@ def check_computation() -> None:
     """Compute a few tokens with the model, which is written to a temporary file. Raises EngineError if the result is
     wrong, and OSError if the file cannot be written. A broken build may also end the process."""
     library.load()
-    options = with_defaults(llama_cpp_options.LlamaCppLoadOptions(), on_gpu=library.offloads())
+    options = with_defaults(llama_cpp_options.LlamaCppLoadOptions(), on_gpu=library.supports_gpu_offload())
     with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
         file.write(tiny_model())
         file.flush()

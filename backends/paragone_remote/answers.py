@@ -20,12 +20,12 @@ MAY_NOT_CONTINUE = paragone.Caution(
 )
 
 
-def no_template(model: str) -> paragone.Caution:
+def no_template_caution(model: str) -> paragone.Caution:
     message = f"{model} is used without a chat template: it continues the plain text of the messages."
     return paragone.Caution(code="no-chat-template", sentence=message)
 
 
-def not_cold(server: str) -> paragone.Caution:
+def not_cold_caution(server: str) -> paragone.Caution:
     message = f"{server} may reuse its KV cache: the prompt may not have been processed completely."
     return paragone.Caution(code="not-cold", sentence=message)
 
@@ -57,7 +57,7 @@ def unfinished_text(answer: paragone.Message, before: str = "") -> str:
     return f"{opening}{answer.thinking}\n{tags.close}\n\n{answer.text}"
 
 
-def set_options(sampling: paragone.Options) -> dict[str, paragone.Json]:
+def explicit_options(sampling: paragone.Options) -> dict[str, paragone.Json]:
     """Return the values of the options that are set. Other options are not sent: the server has defaults of its own."""
     return {name: value for name, value in as_values(sampling).items() if value is not None and value != []}
 
@@ -219,7 +219,7 @@ _DENSE = 4
 """Characters per counted token above which a prompt may have been cut: English has about 4.5, code has 3."""
 
 
-def is_dense(messages: Sequence[paragone.Message], read: int) -> bool:
+def may_be_truncated(messages: Sequence[paragone.Message], read: int) -> bool:
     """Whether the server read so few tokens for this text that requesting the exact number is worthwhile."""
     return sum(len(message.text) for message in messages) > _DENSE * read
 

@@ -53,7 +53,7 @@ class _ProtocolModule(Protocol):
         self, request: paragone.OpenRequest, on_progress: paragone.OnProgress
     ) -> paragone.OpenEngine: ...
 
-    async def describe(
+    async def describe_server(
         self, http: EndpointClient
     ) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]: ...
 
@@ -103,7 +103,7 @@ class EndpointBackend(_ServerBackend):
             endpoint = await make_endpoint(build(self.load_options, options, owner=self.title))
             address = endpoint.origin
             async with EndpointClient(endpoint) as http:
-                facts, models, pulls = await self._protocol().describe(http)
+                facts, models, pulls = await self._protocol().describe_server(http)
         except paragone.ParagoneError as error:
             probe = paragone.Probe(usable=False, reason=error.message, remedy=error.hint)
             return paragone.EndpointReport(address=address, probe=probe)
@@ -120,7 +120,7 @@ class EndpointBackend(_ServerBackend):
     def reaches(self, model: str, options: Mapping[str, paragone.Json]) -> tuple[str, ...]:
         """Return the addresses of the server and of the proxy, if any; empty if the options are invalid."""
         try:
-            return remote_options.reached(build(self.load_options, options))
+            return remote_options.reached_addresses(build(self.load_options, options))
         except paragone.InputError:
             return ()
 
@@ -195,12 +195,12 @@ class LlamaServerBackend(_ServerBackend):
 
     async def probe(self, python: str | None = None) -> paragone.Probe:
         """Find the llama-server that is used if the option `program` is not set, and call it for its version and devices."""
-        from paragone_remote.llama_server.executable import described, find_program
+        from paragone_remote.llama_server.executable import facts_of_program, find_program
 
         if not (client := find_http_library()).usable:
             return client
         try:
-            facts = await described(*find_program(None))
+            facts = await facts_of_program(*find_program(None))
         except paragone.ParagoneError as error:
             remedy = error.hint or "Use another llama-server."
             return paragone.Probe(usable=False, reason=error.message, remedy=remedy)

@@ -369,7 +369,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
             messages = (paragone.Message(role="user", text=request.text),)
         read = finish.usage.prompt_tokens
         sent_tokens = len(request.ids) or None
-        if read and answers.is_dense(messages, read):
+        if read and answers.may_be_truncated(messages, read):
             sent_tokens = await self._try(self._count(request, sampling))
         written = finish.usage.completion_tokens
         # in a thread: a conversation of a megabyte takes a third of a second

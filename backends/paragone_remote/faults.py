@@ -48,7 +48,7 @@ _CURES = {
 }
 
 
-def cure(words: str) -> str:
+def remedy_for(words: str) -> str:
     """Return the remedy for a failure that a server reports in these words; empty if unknown."""
     for pattern, known in _CURES.items():
         if re.search(pattern, words, re.IGNORECASE):
@@ -180,7 +180,7 @@ def _explain_failure(error: Refusal, endpoint: Endpoint, kept: str, context: int
     words = endpoint.quote_error(error.body)
     if not _OVERFLOW.search(error.body):
         when = "failed in the middle of the answer" if kept else "failed"
-        return EngineError(f"{endpoint.where} {when}: {sentence_of(words)}", hint=cure(error.body))
+        return EngineError(f"{endpoint.where} {when}: {sentence_of(words)}", hint=remedy_for(error.body))
     if not kept:
         return _overflow(words, endpoint, context)
     hint = (
@@ -222,7 +222,7 @@ def _explain_refusal(
         return _busy(error, endpoint, at, reason)
     if status < 500 or "invalid JSON schema" in words:  # Ollama refuses a schema with the status 500
         return InputError(f"{at} rejected the request ({status}){reason}")
-    return EngineError(f"{at} failed ({status}){reason}", hint=cure(words))
+    return EngineError(f"{at} failed ({status}){reason}", hint=remedy_for(words))
 
 
 def _busy(error: Refusal, endpoint: Endpoint, at: str, reason: str) -> EngineError:

@@ -52,7 +52,7 @@ def make_body(
         messages.append(turn)
     body: dict[str, paragone.Json] = {**base, "messages": messages}
     options = dict(values.object_at(base, "options"))
-    for name, value in answers.set_options(sampling).items():
+    for name, value in answers.explicit_options(sampling).items():
         if name not in ("thinking", "json_schema"):
             options[_NAMES.get(name, name)] = value
     body["options"] = options
@@ -137,16 +137,16 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
     ) -> AsyncGenerator[paragone.Event, None]:
         answers.refuse_unfinished_thinking(request, "Ollama")
         if request.cold:
-            yield answers.not_cold("Ollama")
+            yield answers.not_cold_caution("Ollama")
         body = make_body(self.base, request, sampling)
         self._raw_prompt = None if request.messages else request.text
         if answers.continues_answer(request):
             answer = request.messages[-1]
-            whole = await api.rendered(self.http, body) if self.renders else None
+            whole = await api.rendered_prompt(self.http, body) if self.renders else None
             is_open = whole is not None and whole.endswith(answer.text)
             if not is_open and self.renders and not answers.has_images(request.messages):
                 earlier = values.list_at(body, "messages")[:-1]
-                before = await api.rendered(self.http, {**body, "messages": earlier})
+                before = await api.rendered_prompt(self.http, {**body, "messages": earlier})
                 if before is not None:
                     self._raw_prompt = before + answers.unfinished_text(answer, before)
             if not is_open and self._raw_prompt is None:
@@ -194,7 +194,7 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
     def _settings(
         self, request: paragone.RunRequest, sampling: remote_options.OllamaSampling
     ) -> paragone.RunSettings:
-        active = {**self.parameters, **answers.set_options(sampling)}
+        active = {**self.parameters, **answers.explicit_options(sampling)}
         return paragone.RunSettings(seed=values.count_at(active.get("seed")), sampling=active)
 
     def _ask_prompt(
@@ -206,7 +206,7 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
         async def ask() -> paragone.TokenizedText:
             if self._raw_prompt is not None:
                 return paragone.TokenizedText(text=self._raw_prompt, ids=())
-            text = await api.rendered(self.http, make_body(self.base, request, sampling))
+            text = await api.rendered_prompt(self.http, make_body(self.base, request, sampling))
             self.renders = text is not None
             return paragone.TokenizedText(text=text, ids=())
 
@@ -230,7 +230,7 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
         return await asyncio.to_thread(read)
 
     async def _identify(self) -> engine.Identity:
-        running = await api.running(self.http, self.model)
+        running = await api.running_model(self.http, self.model)
         return api.identity_of(await api.version_of(self.http), running)
 
 
@@ -242,7 +242,7 @@ class OllamaLoader(engine.ModelLoader):
         self._base = base
 
     async def loaded(self) -> frozenset[str]:
-        running = await api.listed(self.http, "/api/ps")
+        running = await api.listed_models(self.http, "/api/ps")
         return frozenset(api.full_name(values.text_at(entry, "model")) for entry in running)
 
     async def load(self, model: str, on_progress: paragone.OnProgress) -> None:
@@ -276,7 +276,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
         )
         async with hold.taken(on_progress) as evictions:
             on_progress(paragone.LoadProgress(fraction=1.0))
-            running = await api.running(http, request.model)
+            running = await api.running_model(http, request.model)
             loaded = _loaded(
                 request.model, endpoint, version, details, running, size, context, options, evictions
             )
@@ -288,14 +288,14 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
                 hold=hold,
                 base=base,
                 parameters=modelfile_parameters(values.text_at(details, "parameters")),
-                renders=api.has(version, api.RECENT, built=False),
+                renders=api.is_version_since(version, api.RECENT, built=False),
             )
 
 
 async def _size(http: transport.EndpointClient, model: str) -> int | None:
     """Return the bytes of a model's files. The size that Ollama reports of a loaded model includes the KV cache."""
     with contextlib.suppress(paragone.ParagoneError):  # some proxies forward only chats
-        entry = api.find_model(await api.listed(http), model)
+        entry = api.find_model(await api.listed_models(http), model)
         return values.count_at(entry, "size") or None
     return None
 
@@ -306,7 +306,7 @@ async def _details(http: transport.EndpointClient, model: str) -> JsonObject:
     except paragone.InputError as error:
         if "no model" not in error.message:
             raise
-        listed = await api.listed(http)
+        listed = await api.listed_models(http)
         names = [remote_options.plain(values.text_at(entry, "model")) for entry in listed]
         hint = remote_options.other_models(model, names) if names else "The server has no models yet."
         if pull := pull_command(http.endpoint, model):
@@ -361,7 +361,7 @@ def _loaded(
     if able := values.texts_at(details, "capabilities"):
         facts["capabilities"] = endpoint.quote(", ".join(able))
     if template := values.text_at(details, "template"):
-        facts["chat template"] = remote_options.lines(template)
+        facts["chat template"] = remote_options.clean_lines(template)
     if weights := values.count_at(details, "model_info", "general.parameter_count"):
         facts["parameters"] = str(weights)
     for name, value in (("threads", options.num_thread), ("batch size", options.num_batch)):
@@ -387,7 +387,9 @@ def _loaded(
     elif trained and context > trained:
         message = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
         cautions.append(paragone.Caution(code="beyond-trained-context", sentence=message))
-    if not api.has(version, (0, 12, 4)):  # the first version with `truncate` and `shift` in a chat
+    if not api.is_version_since(
+        version, (0, 12, 4)
+    ):  # the first version with `truncate` and `shift` in a chat
         message = (
             f"Ollama {remote_options.plain(version)} cuts a prompt that is too long without an error; "
             "paragone can infer this only from the token count."
@@ -401,11 +403,11 @@ def _loaded(
         architecture=api.architecture(details),
         vision="vision" in able if able else None,
         capabilities=paragone.Capabilities(
-            logprobs=api.has(version, api.RECENT),
+            logprobs=api.is_version_since(version, api.RECENT),
             plain_text=True,
-            embeddings=api.has(version, (0, 3)),
+            embeddings=api.is_version_since(version, (0, 3)),
             seed=True,
-            continues=api.has(version, api.RECENT),
+            continues=api.is_version_since(version, api.RECENT),
             loads=True,
         ),
         cautions=(*cautions, *evictions),
@@ -417,13 +419,13 @@ def _loaded(
 _AT_ONCE = 4
 
 
-async def describe(
+async def describe_server(
     http: transport.EndpointClient,
 ) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]:
     """Return facts about a server, its models, and that it downloads models on request. Raises ParagoneError."""
     version = await api.version_of(http)
-    loaded = await api.listed(http, "/api/ps")
-    entries = await api.listed(http)
+    loaded = await api.listed_models(http, "/api/ps")
+    entries = await api.listed_models(http)
     turn = asyncio.Semaphore(_AT_ONCE)
 
     async def one(entry: JsonObject) -> paragone.ModelInfo:
@@ -487,7 +489,7 @@ async def pull(model: str, options: JsonObject) -> AsyncGenerator[paragone.PullP
     begun = False
     async with (
         transport.EndpointClient(endpoint) as http,
-        contextlib.aclosing(api.parts(http, "/api/pull", {"model": model})) as reports,
+        contextlib.aclosing(api.streamed_objects(http, "/api/pull", {"model": model})) as reports,
     ):
         while True:
             try:

@@ -52,7 +52,7 @@ _NOT_OLLAMA = "data that is not valid in Ollama's protocol"
 ask = partial(faults.ask, invalid=_NOT_OLLAMA)
 
 
-async def listed(http: transport.EndpointClient, path: str = "/api/tags") -> list[JsonObject]:
+async def listed_models(http: transport.EndpointClient, path: str = "/api/tags") -> list[JsonObject]:
     """Return the server's models, or, at `/api/ps`, those that are loaded. Raises ParagoneError."""
     reply = await ask(http, path)
     if not isinstance(reply.get("models"), list):
@@ -60,9 +60,9 @@ async def listed(http: transport.EndpointClient, path: str = "/api/tags") -> lis
     return objects_at(reply, "models")[:MOST_MODELS]
 
 
-async def running(http: transport.EndpointClient, model: str) -> JsonObject | None:
+async def running_model(http: transport.EndpointClient, model: str) -> JsonObject | None:
     """Return the description of a loaded model; None if it is not loaded. Raises ParagoneError."""
-    return find_model(await listed(http, "/api/ps"), model)
+    return find_model(await listed_models(http, "/api/ps"), model)
 
 
 async def version_of(http: transport.EndpointClient) -> str:
@@ -71,7 +71,7 @@ async def version_of(http: transport.EndpointClient) -> str:
     return version
 
 
-async def rendered(http: transport.EndpointClient, body: JsonObject) -> str | None:
+async def rendered_prompt(http: transport.EndpointClient, body: JsonObject) -> str | None:
     """Return a chat's rendered prompt; None if the server cannot render prompts: it then answers, with at most one token."""
     options = {**object_at(body, "options"), "num_predict": 1}
     body = {**body, "options": options, "stream": False, "_debug_render_only": True}
@@ -82,7 +82,9 @@ async def rendered(http: transport.EndpointClient, body: JsonObject) -> str | No
 async def answer_parts(http: transport.EndpointClient, body: JsonObject) -> AsyncGenerator[JsonObject, None]:
     """Yield the parts of a streamed answer to a chat, or to a plain text `prompt`, in the form of a chat's parts."""
     is_raw = "prompt" in body
-    async with contextlib.aclosing(parts(http, "/api/generate" if is_raw else "/api/chat", body)) as pieces:
+    async with contextlib.aclosing(
+        streamed_objects(http, "/api/generate" if is_raw else "/api/chat", body)
+    ) as pieces:
         async for piece in pieces:
             message = {"content": piece.get("response")} if is_raw else piece.get("message")
             if not isinstance(message, dict) or (is_raw and not isinstance(message["content"], str)):
@@ -90,7 +92,7 @@ async def answer_parts(http: transport.EndpointClient, body: JsonObject) -> Asyn
             yield {**piece, "message": message}
 
 
-async def parts(
+async def streamed_objects(
     http: transport.EndpointClient, path: str, body: JsonObject
 ) -> AsyncGenerator[JsonObject, None]:
     """Yield the objects of a streamed reply, one in each line. Raises the exceptions in `faults.FAULTS`."""
@@ -112,7 +114,7 @@ RECENT = (0, 12, 11)
 """The first version that supports `logprobs` in a chat, and the oldest whose source is known to have `_debug_render_only`."""
 
 
-def has(version: str, since: tuple[int, ...], *, built: bool = True) -> bool:
+def is_version_since(version: str, since: tuple[int, ...], *, built: bool = True) -> bool:
     """Whether a server has a feature that was added in version `since`. `built`: the result for a server built from
     source (0.0.0)."""
     number = tuple(int(part[:9]) for part in version.split("-")[0].split(".") if part.isdecimal())

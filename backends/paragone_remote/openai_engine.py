@@ -101,7 +101,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         if not self.server.kind.is_llama_server:
             answers.refuse_unfinished_thinking(request, self._endpoint.where)
             if request.cold:
-                yield answers.not_cold("This server")
+                yield answers.not_cold_caution("This server")
         if answers.continues_answer(request) and not (self.raw or "continues" in self.server.kind.can):
             yield answers.MAY_NOT_CONTINUE
         wanted = self._body(request, sampling)
@@ -198,7 +198,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
 
     async def _identify(self) -> Identity:
         listed = await servers.find_models(self.http)
-        server = await servers.identify_again(self.http, self.server)
+        server = await servers.identify_server_again(self.http, self.server)
         if server.kind.is_llama_server and self._fingerprint:
             server = dataclasses.replace(server, version=plain(self._fingerprint))
         return servers.identity_of(self.model, listed, server, answered_as=self._named)
@@ -361,7 +361,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     def _cautions_of_refused(
         self, wanted: JsonObject, request: paragone.RunRequest
     ) -> Iterator[paragone.Caution]:
-        for name in requests.left_out(wanted, self.refused):
+        for name in requests.omitted_options(wanted, self.refused):
             if name == "seed" and request.sampling.get("seed") is None:
                 continue  # this program added the seed, not the user
             if name == "log-probabilities":

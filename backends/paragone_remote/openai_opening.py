@@ -25,7 +25,7 @@ from paragone_remote import openai_servers as servers
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.engine import ModelHold, ModelLoader
 from paragone_remote.openai_engine import OpenAIEngine, computes_embeddings
-from paragone_remote.options import OpenAILoadOptions, lines, other_models, plain
+from paragone_remote.options import OpenAILoadOptions, clean_lines, other_models, plain
 from paragone_remote.transport import EndpointClient, InvalidReply, Refusal, Wait, connected
 
 
@@ -54,7 +54,7 @@ class LlamaSwapLoader(ModelLoader):
 
     async def _wake(self, model: str) -> None:
         try:
-            await self.http.get(f"{self.endpoint.root}{servers.upstream(model)}/health")
+            await self.http.get(f"{self.endpoint.root}{servers.upstream_path(model)}/health")
         except InvalidReply:
             pass  # the reply is a web page: the server runs
         except Refusal as refusal:
@@ -202,10 +202,12 @@ async def loader_of(http: EndpointClient, server: servers.ServerProperties) -> M
     return None
 
 
-async def describe(http: EndpointClient) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]:
+async def describe_server(
+    http: EndpointClient,
+) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]:
     """Return facts about a server, its models, and whether it downloads models on request. Raises ParagoneError."""
     models = await servers.find_models(http)
-    server = await servers.identify(http)
+    server = await servers.identify_server(http)
     facts = {"server": http.endpoint.quote(server.title), "models": str(len(models))}
     loader = await loader_of(http, server)
     if loader is not None:
@@ -226,7 +228,7 @@ async def pull(model: str, options: JsonObject) -> AsyncGenerator[paragone.PullP
     at = endpoint.where
     async with EndpointClient(endpoint) as http:
         await servers.find_models(http)  # raises if the server does not answer
-        server = await servers.identify(http)
+        server = await servers.identify_server(http)
         loader = await loader_of(http, server)
         if loader is None or not loader.downloads:
             raise paragone.InputError(
@@ -260,13 +262,13 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
     async with connected(endpoint) as http, contextlib.AsyncExitStack() as loading:
         listed = await _models(http)
         model = _choose(listed, request.model, endpoint)
-        server = await servers.identify(http)
+        server = await servers.identify_server(http)
         loader = await loader_of(http, server)
         hold = None if loader is None else ModelHold(loader, request.model)
         evictions: tuple[paragone.Caution, ...] = ()
         if hold is not None:
             evictions = await loading.enter_async_context(hold.taken(on_progress))
-            server = await servers.of_model(http, server, request.model)
+            server = await servers.properties_of_model(http, server, request.model)
             listed = await _models(http)  # a router reports the size of a model only after loading it
             model = _choose(listed, request.model, endpoint)
         starts_others = server.routes or server.kind.name in ("llama-swap", "")
@@ -314,7 +316,7 @@ def _cautions(
     name: str, server: servers.ServerProperties, *, swaps: bool, raw: bool
 ) -> Iterator[paragone.Caution]:
     if raw:
-        yield answers.no_template(name)
+        yield answers.no_template_caution(name)
     elif "".join((server.template or "").split()) == servers.CHATML:
         message = (
             f"{name} is used with ChatML, {server.kind.name}'s default for a model without a chat template. "
@@ -346,7 +348,7 @@ def _facts(
     if model.parameters is not None:
         facts["parameters"] = str(model.parameters)
     if server.template and not raw:
-        facts["chat template"] = lines(server.template)
+        facts["chat template"] = clean_lines(server.template)
     return facts
 
 

@@ -30,7 +30,7 @@ _DIFFERENT_IN_COMPLETIONS = ("max_tokens", "thinking", "json_schema")
 
 
 def make_body(
-    model: str, request: paragone.RunRequest, sampling: OpenAISampling, kind: servers.Kind, *, raw: bool
+    model: str, request: paragone.RunRequest, sampling: OpenAISampling, kind: servers.ServerKind, *, raw: bool
 ) -> dict[str, paragone.Json]:
     """Return the body of a chat, or of a completion of a text or token ids if `raw` is set. Raises InputError."""
     body: dict[str, paragone.Json] = {"model": model}
@@ -42,7 +42,7 @@ def make_body(
         if sampling.max_tokens is not None:
             body["max_tokens"] = sampling.max_tokens
         body |= _thinking(sampling, kind)
-    for name, value in answers.set_options(sampling).items():
+    for name, value in answers.explicit_options(sampling).items():
         if name not in _DIFFERENT_IN_COMPLETIONS:
             body[kind.penalty if name == "repeat_penalty" else name] = value
     body["stream_options"] = {"include_usage": True}
@@ -63,7 +63,7 @@ def make_body(
     return body
 
 
-def _conversation(request: paragone.RunRequest, kind: servers.Kind) -> dict[str, paragone.Json]:
+def _conversation(request: paragone.RunRequest, kind: servers.ServerKind) -> dict[str, paragone.Json]:
     given = request.messages[-1] if answers.continues_answer(request) else None
     begins = given is not None and kind.name == "TabbyAPI"
     messages: list[paragone.Json] = []
@@ -80,7 +80,7 @@ def _conversation(request: paragone.RunRequest, kind: servers.Kind) -> dict[str,
     return body
 
 
-def _thinking(sampling: OpenAISampling, kind: servers.Kind) -> dict[str, paragone.Json]:
+def _thinking(sampling: OpenAISampling, kind: servers.ServerKind) -> dict[str, paragone.Json]:
     """Return a chat's fields for thinking. Raises InputError if the server accepts no budget for thinking."""
     chosen = thinking_choice(sampling.thinking)
     if chosen.effort is not None:
@@ -152,7 +152,7 @@ def refused_in(refusal: Refusal, body: JsonObject) -> set[str]:
     return named.union(*(_TOGETHER.get(name, set()) for name in named))
 
 
-def left_out(body: JsonObject, refused: Set[str]) -> list[str]:
+def omitted_options(body: JsonObject, refused: Set[str]) -> list[str]:
     """Return the options whose fields of a body the server has refused."""
     return sorted({EXTRAS[name] for name in body if name in refused} - {""})
 
@@ -160,8 +160,8 @@ def left_out(body: JsonObject, refused: Set[str]) -> list[str]:
 def settings_of(
     sampling: OpenAISampling, server: servers.ServerProperties, refused: Set[str], *, raw: bool
 ) -> paragone.RunSettings:
-    sent = answers.set_options(sampling)
-    for name in left_out(dict.fromkeys(EXTRAS), refused):
+    sent = answers.explicit_options(sampling)
+    for name in omitted_options(dict.fromkeys(EXTRAS), refused):
         sent.pop(name, None)
     if raw:
         sent.setdefault("max_tokens", None)  # sent as null, which means as many tokens as fit

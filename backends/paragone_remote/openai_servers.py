@@ -82,7 +82,7 @@ repeats a prompt with log-probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ServerKind:
     """The known features of one kind of server beyond OpenAI's protocol, and its names of fields."""
 
     name: str
@@ -106,8 +106,8 @@ class Kind:
 
 
 _KINDS = (
-    Kind(""),
-    Kind(
+    ServerKind(""),
+    ServerKind(
         "llama-server",
         {"continues", "thinking", "ids", "seeds", "embeds", "chat tokens"},
         budget="thinking_budget_tokens",
@@ -115,14 +115,14 @@ _KINDS = (
         # it tokenizes a completion's prompt in the same way: tokenize_input_prompts in server-common.cpp
         tokenize=("/tokenize", "content", {"add_special": True, "parse_special": True}),
     ),
-    Kind(
+    ServerKind(
         "llama-cpp-python",  # of a text longer than a batch, or with most models, its embeddings are wrong
         {"seeds"},
         schema_in_chat=lambda schema: {"response_format": {"type": "json_object", "schema": schema}},
         tokenize=("/extras/tokenize", "input", {}),
     ),
-    Kind("llama-swap"),
-    Kind(
+    ServerKind("llama-swap"),
+    ServerKind(
         "vLLM",
         {"continues", "thinking", "ids", "seeds", "embeds", "chat tokens", "echoes"},
         budget="thinking_token_budget",
@@ -130,21 +130,21 @@ _KINDS = (
         schema_in_completion=_strict_format,
         tokenize=("/tokenize", "prompt", {"add_special_tokens": True}),
     ),
-    Kind(
+    ServerKind(
         "SGLang",
         {"continues", "thinking", "ids", "embeds"},
         penalty="repetition_penalty",
         schema_in_completion=lambda schema: {"json_schema": json.dumps(schema)},
     ),
-    Kind(
+    ServerKind(
         "TabbyAPI",  # embeddings come from another model than answers
         {"continues"},
         penalty="repetition_penalty",
         schema_in_chat=_plain_field,
         schema_in_completion=_plain_field,
     ),
-    Kind("LM Studio"),
-    Kind("paragone", {"embeds", "echoes"}),
+    ServerKind("LM Studio"),
+    ServerKind("paragone", {"embeds", "echoes"}),
 )
 KINDS = {kind.name: kind for kind in _KINDS}
 
@@ -160,7 +160,7 @@ CHATML = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerProperties:
-    kind: Kind = KINDS[""]
+    kind: ServerKind = KINDS[""]
     version: str = ""
     context: int | None = None
     """Size of the context window in tokens, if the server reports it without naming a model."""
@@ -186,7 +186,7 @@ class ServerProperties:
         return self.kind.tokenize is not None and (raw or "chat tokens" in self.kind.can)
 
 
-async def identify(http: transport.EndpointClient) -> ServerProperties:
+async def identify_server(http: transport.EndpointClient) -> ServerProperties:
     """Identify a server. Never raises: a server that does not respond is unknown."""
     async with asyncio.TaskGroup() as group:
         first = group.create_task(faults.optional_data(http, "/props"))  # llama-server
@@ -239,7 +239,7 @@ async def identify(http: transport.EndpointClient) -> ServerProperties:
     return ServerProperties()
 
 
-async def identify_again(http: transport.EndpointClient, server: ServerProperties) -> ServerProperties:
+async def identify_server_again(http: transport.EndpointClient, server: ServerProperties) -> ServerProperties:
     """Return the server's current properties. Servers other than llama-server are assumed unchanged."""
     if not server.kind.is_llama_server or server.routes:
         return server
@@ -247,7 +247,7 @@ async def identify_again(http: transport.EndpointClient, server: ServerPropertie
     return _llama_server(props) if _is_llama_server(props) else ServerProperties()
 
 
-def upstream(model: str) -> str:
+def upstream_path(model: str) -> str:
     """Return llama-swap's path of the server of a model."""
     return f"/upstream/{quote(model)}"
 
@@ -261,7 +261,9 @@ def _loaded_context(described: JsonObject, model: str) -> int | None:
     return None
 
 
-async def of_model(http: transport.EndpointClient, server: ServerProperties, model: str) -> ServerProperties:
+async def properties_of_model(
+    http: transport.EndpointClient, server: ServerProperties, model: str
+) -> ServerProperties:
     """Return the server's properties, with the properties of the loaded model `model`. Raises ParagoneError."""
     if server.routes:
         seconds = http.endpoint.options.load_timeout
@@ -269,7 +271,7 @@ async def of_model(http: transport.EndpointClient, server: ServerProperties, mod
         props = await faults.ask(http, path, model=model, seconds=seconds)
         return dataclasses.replace(_llama_server(props), routes=True)
     if server.kind.name == "llama-swap":
-        props = await faults.optional_data(http, f"{upstream(model)}/props")
+        props = await faults.optional_data(http, f"{upstream_path(model)}/props")
         if _is_llama_server(props):
             behind = _llama_server(props)
             # Requests pass through llama-swap, which can change the settings: only the model's properties are certain.

@@ -12,7 +12,7 @@ from paragone import Capabilities, InputError, Options, gguf, json_values, netwo
 from paragone import shared_options as shared
 
 
-def lines(text: str, *, kept: str = "\n\t") -> str:
+def clean_lines(text: str, *, kept: str = "\n\t") -> str:
     """Return `text` with its line breaks and tabs. Other unprintable characters become `�`."""
     return "".join(
         sign if sign.isprintable() or sign in kept else "\N{REPLACEMENT CHARACTER}" for sign in text
@@ -40,7 +40,7 @@ _LONGEST = 300
 
 def plain(text: str) -> str:
     """Return `text` as one line of at most `_LONGEST` characters. Unprintable characters become `�`."""
-    return texts.shortened(lines(" ".join(text[: _LONGEST * 4].split()), kept=""), _LONGEST)
+    return texts.shortened(clean_lines(" ".join(text[: _LONGEST * 4].split()), kept=""), _LONGEST)
 
 
 _COMPARED = "It names what is compared."
@@ -401,7 +401,7 @@ def proxy_for(origin: str) -> str | None:
     return named if "://" in named else f"http://{named}"
 
 
-def reached(options: EndpointOptions) -> tuple[str, ...]:
+def reached_addresses(options: EndpointOptions) -> tuple[str, ...]:
     """Return the addresses of the server and of the proxy as `SCHEME://HOST:PORT`; empty for an invalid URL."""
     try:
         _, origin = read_url(url_of(options))

@@ -6,7 +6,15 @@ from collections.abc import Iterable, Iterator
 from docs.reference.using import SECTIONS
 
 from paragone_cli.command_line.arguments import COMMON, Argument
-from paragone_cli.commands import COMMANDS, EXAMPLES, GROUPS, HEADINGS, names_in, summary_of, usage_of
+from paragone_cli.commands import (
+    COMMANDS,
+    EXAMPLES,
+    GROUPS,
+    HEADINGS,
+    commands_of_group,
+    summary_of,
+    usage_of,
+)
 
 HEAD = """# Commands
 
@@ -39,7 +47,7 @@ def section(top: str) -> Iterator[str]:
         lists = f"{top} list" in COMMANDS
         yield f"{GROUPS[top]}{' Without a subcommand, the command lists.' if lists else ''}\n"
     yield from ("```sh", textwrap.dedent(EXAMPLES[top].lstrip("\n")), "```")
-    for name in names_in(top):
+    for name in commands_of_group(top):
         if top in GROUPS:
             yield f"\n### paragone {name}\n"
         else:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from paragone_tui.commands import COMMANDS, GROUPS
-from paragone_tui.keys import active_keys, readable
+from paragone_tui.keys import active_keys, readable_keys
 from paragone_tui.widgets.palette import ELSEWHERE
 
 HEAD = """# All keys
@@ -42,7 +42,7 @@ def _elsewhere() -> Iterator[str]:
 
 def _cell(keys: Iterable[str]) -> str:
     """Return keys as the cell of a table. A pipe would end the cell, and a backtick the code."""
-    shown = readable(keys).replace("|", "\\|")
+    shown = readable_keys(keys).replace("|", "\\|")
     if not shown:
         return ""
     return f"`` {shown} ``" if "`" in shown else f"`{shown}`"

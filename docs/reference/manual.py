@@ -9,7 +9,7 @@ from docs.reference.using import SECTIONS
 
 from paragone.texts import DISTRIBUTION
 from paragone_cli.command_line.arguments import COMMON, Argument
-from paragone_cli.commands import COMMANDS, EXAMPLES, GROUPS, names_in, usage_of
+from paragone_cli.commands import COMMANDS, EXAMPLES, GROUPS, commands_of_group, usage_of
 
 
 def page() -> str:
@@ -28,7 +28,7 @@ def _head() -> Iterator[str]:
 def _commands() -> Iterator[str]:
     yield ".SH COMMANDS"
     for top in filter(None, EXAMPLES):
-        for name in names_in(top):
+        for name in commands_of_group(top):
             yield from (
                 f".SS {_escaped(usage_of(name))}",
                 _about(name),

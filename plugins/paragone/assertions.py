@@ -1,10 +1,12 @@
 """The interface of an assertion, a check of an answer that a plugin provides."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-from paragone import errors, events, requests
+from paragone import errors, events, requests, wire
 from paragone.options import Options
 
 __all__ = ["Answer", "AnyAssertion", "Assertion", "Judge", "NoVerdict", "Verdict"]
@@ -21,6 +23,9 @@ class Answer:
         thinking: What a reasoning model wrote before the answer.
         messages: The conversation that the answer continues, oldest message first.
         expected: The expected answer, if the prompt has one.
+        choices: The log-probability of each choice of the prompt, most likely first, of which the answer is the most
+            likely one. Empty if the answer was generated.
+        variables: The values of the prompt's variables.
         finish_reason: Why the answer ended.
         completion_tokens: Number of generated tokens, thinking included.
         ttft_s: Seconds from sending the request to the first text, thinking included.
@@ -32,6 +37,8 @@ class Answer:
     thinking: str = ""
     messages: tuple[requests.Message, ...] = ()
     expected: str | None = None
+    choices: Mapping[str, float] = field(default_factory=dict)
+    variables: Mapping[str, wire.Json] = field(default_factory=dict)
     finish_reason: events.FinishReason | None = None
     completion_tokens: int | None = None
     ttft_s: float | None = None
@@ -102,6 +109,20 @@ class Assertion(ABC, Generic[OptionsT]):
 
         Assertions that ask engines are checked after all runs, so that judges do not compete with the
         engines that they judge.
+        """
+        return ()
+
+    def located(self, options: OptionsT, folder: Path) -> OptionsT:
+        """Return the options with what they name in the folder of the suite, such as the path and the digest of a file.
+
+        The application calls this method when it reads a suite, and saves the result. Raises InputError.
+        """
+        return options
+
+    def actions(self, options: OptionsT) -> tuple[str, ...]:
+        """Return what the assertion does that needs the user's consent, such as `runs Python code in checks.py`.
+
+        The options are the result of `located`. Consent is remembered for these words, so they have the digest of a file.
         """
         return ()
 

@@ -33,7 +33,7 @@ class _OutOfTimeError(BaseException):
 
 
 @contextmanager
-def bounded() -> Iterator[None]:
+def limit_time_and_memory() -> Iterator[None]:
     """Interrupt the code in the block after SECONDS, or when the code takes more than MEMORY bytes.
 
     Raises TimeoutError or MemoryError, which completes the phrase “takes too …”. The time limit works between Python bytecodes, so it does not interrupt a single call into C. After
@@ -140,7 +140,7 @@ class ChatTemplate:
         del sandbox.filters["round"]
         sandbox.globals.update(raise_exception=_raise_exception, strftime_now=_strftime_now)
         try:
-            with bounded():
+            with limit_time_and_memory():
                 self._template = sandbox.from_string(source)
         except (TimeoutError, MemoryError) as error:
             raise self._failure(f"takes too {error} to parse") from error
@@ -170,7 +170,7 @@ class ChatTemplate:
         pieces: list[str] = []
         length = 0
         try:
-            with bounded():
+            with limit_time_and_memory():
                 for piece in self._template.generate(variables):
                     length += len(piece)
                     if length > _LONGEST:

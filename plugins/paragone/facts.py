@@ -26,7 +26,7 @@ class StandardFact:
 
 
 ROUNDING = "It changes rounding, so answers can differ after some tokens, even at temperature 0."
-"""The effect of the facts that change only the order of computations."""
+"""The effect of a difference that changes only the order of floating-point operations."""
 
 STANDARD_FACTS = (
     StandardFact("architecture", "These are different models.", field=True),

@@ -191,8 +191,8 @@ def try_offline() -> Confinement | None:
     if not GUARD.layer:
         reason = "The system does not close the network; only paragone refuses to open engines that need it."
         return Confinement(layer="", holds=False, reason=reason)
-    from paragone.worker.confinement import what_opens
+    from paragone.worker.confinement import kinds_of_sockets_that_open
 
-    opened = " ".join(what_opens())
+    opened = " ".join(kinds_of_sockets_that_open())
     reason = f"It could open these sockets: {opened}." if opened else ""
     return Confinement(layer=GUARD.layer, holds=not opened, reason=reason)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,9 @@ from paragone.threads import in_daemon_thread
 SECONDS = 2.0
 """Seconds of CPU time that a job may take. CPU time does not depend on how busy the machine is."""
 
+PATIENCE = 30.0
+"""Seconds that a job may take in all: a function may wait for a program, whose CPU time does not count."""
+
 _SCRIPT = Path(__file__).with_name("limited_jobs.py")
 
 
@@ -30,7 +34,7 @@ class LimitedAssertion(Assertion[OptionsT]):
 
     async def run(self, job: Mapping[str, Json]) -> Mapping[str, Json]:
         """Do a job, and return its result. Raises NoVerdict if the job takes too long or fails."""
-        line = json.dumps({**job, "seconds": SECONDS}).encode() + b"\n"
+        line = json.dumps({**job, "seconds": SECONDS, "patience": PATIENCE}).encode() + b"\n"
         result = await asyncio.wrap_future(in_daemon_thread(lambda: self._do(line)))
         if isinstance(error := result.get("error"), str):
             raise NoVerdict(error)
@@ -60,9 +64,13 @@ class LimitedAssertion(Assertion[OptionsT]):
             if answer.endswith(b"\n"):
                 result: Mapping[str, Json] = json.loads(answer)
                 return result
+            with suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)  # the programs that a function has started
             self._end()
         if process.returncode == -signal.SIGPROF:
             return {"error": f"The check took more than {SECONDS:g} seconds of CPU time and was stopped."}
+        if process.returncode == -signal.SIGALRM:
+            return {"error": f"The check took more than {PATIENCE:g} seconds and was stopped."}
         return {"error": f"The process of the check ended unexpectedly, with status {process.returncode}."}
 
     def _end(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from paragone import Message, Options, assertions, hooks, option
 from paragone.texts import quoted
-from paragone_assertions import texts
+from paragone_assertions import functions, texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,5 +117,6 @@ def paragone_assertions() -> Iterable[assertions.AnyAssertion]:
     return [
         *texts.text_assertions(),
         texts.Check("latency", within, LatencyOptions, latency),
+        functions.Python(),
         JudgeAssertion(),
     ]

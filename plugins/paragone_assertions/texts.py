@@ -231,6 +231,33 @@ def _exact(bound: float | None) -> Decimal | None:
     return None if bound is None else Decimal(repr(bound))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LikelihoodOptions(Options):
+    normalized: bool = option(
+        False,
+        "Whether log-probabilities are divided by the bytes of the choice, without white space around it.",
+    )
+
+
+def _has_expected(expected: str | None, options: LikelihoodOptions) -> None:
+    if expected is None:
+        raise lacking("likelihood", "nothing to compare with", "Give the prompt an 'expected'.")
+
+
+def likelihood(answer: Answer, options: LikelihoodOptions) -> Verdict:
+    if not answer.choices or answer.expected is None:
+        raise NoVerdict("The answer was generated.", hint="Give the prompt 'choices'.")
+    values = {
+        choice: logprob / (len(choice.strip().encode()) if options.normalized else 1)
+        for choice, logprob in answer.choices.items()
+    }
+    best, unit = max(values, key=values.__getitem__), " for a byte" if options.normalized else ""
+    reason = f"The most likely choice is {quoted(best)}, with the log-probability {values[best]:.3f}{unit}"
+    if best != answer.expected:
+        reason += f"; {quoted(answer.expected)} has {values[answer.expected]:.3f}"
+    return Verdict(passed=best == answer.expected, reason=f"{reason}.")
+
+
 FENCE = "```"
 
 
@@ -382,6 +409,13 @@ def text_assertions() -> list[assertions.AnyAssertion]:
             NumberOptions,
             number,
             _has_number,
+        ),
+        Check(
+            "likelihood",
+            "The expected one of the prompt's choices is the most likely.",
+            LikelihoodOptions,
+            likelihood,
+            _has_expected,
         ),
         Check(
             "length",

@@ -16,6 +16,7 @@ OTHERS = {
     "plugins/paragone/discovery.py": "what it remembers of plugins",
     "plugins/paragone/threads.py": "/sys",
     "plugins/paragone/files.py": "this is the reader",
+    "plugins/paragone_assertions/limited_jobs.py": "the pipes of its process, and /dev/null",
     "plugins/paragone/worker/process.py": "the log of a worker, and the output of a command",
     "plugins/paragone/worker/protocol.py": "memory that a worker shares",
     "tui/paragone_cli/main.py": "/dev/null",

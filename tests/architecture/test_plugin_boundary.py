@@ -27,7 +27,7 @@ def calls_of(module: Path) -> set[str]:
     }
 
 
-def test_only_one_module_asks_backends():
+def test_only_one_module_queries_backends_without_consent():
     modules = [module for folder in ("workbench", "tui") for module in (ROOT / folder).rglob("*.py")]
     asking = {module.name: calls for module in modules if (calls := calls_of(module))}
     known = {"questions.py": QUESTIONS, "consent.py": {"model_folders"}, "environments.py": {"probe"}}

@@ -121,7 +121,7 @@ def name_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("package", CHECKED_VERSIONS)
-def test_the_internals_were_checked_against_the_locked_version(package):
+def test_the_used_internals_of_textual_were_checked_against_the_locked_version(package):
     locked = re.search(rf"^{package}==(\S+)", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE)
     assert locked is not None
     assert locked[1] == CHECKED_VERSIONS[package], (

@@ -60,6 +60,16 @@ def test_concurrent_users_are_measured_if_an_engine_has_several_slots(suite):
     assert (rates["s"] > 0, rates["a"], found["users"]) == (True, None, 16)
 
 
+def test_with_strict_an_open_question_has_an_exit_code_of_its_own(tmp_path):
+    path = tmp_path / "few.jsonl"
+    path.write_text('{"prompt": "x", "assertions": [{"type": "contains", "value": "X"}]}\n')
+    codes = [
+        paragone("choose", *ENGINES, "--suite", str(path), *strict).returncode
+        for strict in ([], ["--strict"])
+    ]
+    assert codes == [1, 3]
+
+
 def test_few_prompts_give_no_decision(tmp_path):
     path = tmp_path / "few.jsonl"
     path.write_text('{"prompt": "x", "assertions": [{"type": "contains", "value": "X"}]}\n')
@@ -215,7 +225,7 @@ def test_ctrl_c_before_the_first_measurement_leaves_no_experiment(suite, tmp_pat
         ([*ENGINES, "--time", "0s"], "is not a duration"),
         ([*ENGINES, "--suite", "{folder}/none.jsonl"], "none.jsonl"),
         ([*ENGINES, "--to", "{folder}/plain.jsonl/a.html"], "plain.jsonl is a file, not a folder."),
-        ([*ENGINES, "--suite", "{folder}/plain.jsonl"], "No prompt of plain.jsonl has assertions"),
+        ([*ENGINES, "--suite", "{folder}/plain.jsonl"], "No prompt of plain has assertions"),
     ],
 )
 def test_suites_that_cannot_decide_are_refused(argv, message, tmp_path):

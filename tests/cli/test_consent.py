@@ -162,3 +162,21 @@ def test_an_imported_conversation_sends_no_key_without_consent(server, tmp_path,
         own.write_text(own.read_text().replace("http://", "http://x."))
         done = paragone("history", "import", str(own))
         assert (done.returncode, "If you consent, " in said(done)) == (2, True)
+
+
+def test_consent_to_code_is_for_its_content(tmp_path):
+    checks = tmp_path / "checks.py"
+    checks.write_text("def check(answer, context):\n    return context['expected'] == 'x'\n")
+    path = tmp_path / "suite.jsonl"
+    check = {"type": "python", "file": "checks.py"}
+    path.write_text(json.dumps({"prompt": "x", "expected": "x", "assertions": [check]}))
+    argv = ("suite", "run", str(path), "--engines", "scripted:a", "--json")
+    done = paragone(*argv)
+    assert done.returncode == 2
+    assert "runs Python code in checks.py (SHA-256 " in said(done)
+    done = paragone(*argv, "--trust")
+    assert data("suite run", done)["runs"][0]["assertions"][0]["passed"], said(done)
+    checks.write_text("def check(answer, context):\n    return {'passed': False, 'reason': 'No.'}\n")
+    done = paragone(*argv, "--trust")
+    found = data("suite run", done)
+    assert (found["known"], found["runs"][0]["assertions"][0]["reason"]) == (1, "No.")

@@ -90,7 +90,7 @@ def test_force_replaces_a_file(history, tmp_path):
     assert (tmp_path / "r.md").read_text().startswith("# ")
 
 
-def test_a_damaged_record_is_named(history, tmp_path):
+def test_the_error_for_a_damaged_record_has_its_id(history, tmp_path):
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
         (number,) = database.execute("SELECT min(number) FROM cell").fetchone()
         database.execute("UPDATE cell SET assertions = '[7]' WHERE number = ?", (number,))
@@ -102,7 +102,7 @@ def test_a_damaged_record_is_named(history, tmp_path):
     assert not (tmp_path / "r.md").exists()
 
 
-def test_missing_libraries_are_named_only_for_formats_that_need_them(history, tmp_path):
+def test_missing_libraries_are_reported_only_for_formats_that_need_them(history, tmp_path):
     program = f"""
 import os, sys
 from paragone_cli.main import main

@@ -40,7 +40,7 @@ def serving(*argv: str) -> Iterator[tuple[Process, str, str]]:
         yield process, address, key
 
 
-async def test_the_real_model_is_served(smol, monkeypatch):
+async def test_smollm2_is_served(smol, monkeypatch):
     monkeypatch.delenv("PARAGONE_SERVE_KEY", raising=False)
     with serving(*smol) as (process, address, key):
         headers = {"authorization": f"Bearer {key}"}

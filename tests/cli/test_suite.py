@@ -93,10 +93,10 @@ def test_a_table_of_results_is_printed_at_the_end(prompts):
     done = paragone("suite", "run", prompts("x", "y"), *engines, "--repeat", "2", "--schedule", "auto")
     assert done.returncode == 0, said(done)
     lines = done.stdout.decode().splitlines()
-    assert lines[0].split()[:4] == ["engine", "runs", "failed", "passed"]
+    assert lines[0].split()[:4] == ["engine", "runs", "errors", "passed"]
     assert [line.split()[:3] for line in lines[1:3]] == [["Q4_1", "4", "0"], ["Q3_K_M", "4", "0"]]
     assert "Q3_K_M: SmolLM2-135M-Instruct.Q3_K_M" in lines
-    assert "100%: 8 of 8 runs, 0 failed" in said(done)
+    assert "100%: 8 of 8 runs, 0 errors" in said(done)
     assert " left" in said(done)
     for it in data("suite show", paragone("suite", "show", "e1", "--json"))["engines"]:
         low, median, high = (it[f"{place}_ttft_s"] for place in ("p25", "median", "p75"))

@@ -28,7 +28,7 @@ def store(home):
 
 
 @pytest.mark.parametrize("candidates", ["[{}]", "[]", '["x", "y"]'])
-def test_a_damaged_vote_is_named(store, candidates):
+def test_the_error_for_a_damaged_vote_has_its_id(store, candidates):
     damaged = vote(0)
     store.votes.add(damaged)
     with closing(sqlite3.connect(history_file(), isolation_level=None)) as database:

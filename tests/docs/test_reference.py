@@ -13,7 +13,7 @@ from textual.dom import DOMNode
 
 import paragone_tui
 from paragone_cli.commands import EXAMPLES
-from paragone_tui.keys import readable
+from paragone_tui.keys import readable_keys
 from paragone_workbench.config.read import TABLES
 
 PAGES_WITH_COMMANDS = sorted(
@@ -65,7 +65,7 @@ def bound_keys() -> Iterator[tuple[str, str]]:
             if isinstance(kind, type) and issubclass(kind, DOMNode) and kind.__module__ == module.name:
                 for binding in vars(kind).get("BINDINGS", ()):
                     keys = binding.key if isinstance(binding, Binding) else binding[0]
-                    yield from ((kind.__name__, readable([key.strip()])) for key in keys.split(","))
+                    yield from ((kind.__name__, readable_keys([key.strip()])) for key in keys.split(","))
 
 
 def test_every_key_is_on_the_page_of_keys():

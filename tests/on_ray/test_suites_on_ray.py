@@ -153,7 +153,7 @@ def test_a_killed_command_loses_only_its_runs_in_progress(cluster, tmp_path, ask
     assert before < len(PROMPTS)
     done = paragone(*on(cluster, suite), *slowly(tmp_path))
     check_complete(done, PROMPTS)
-    assert "Going on with experiment e1" in done.stderr
+    assert "Resuming experiment e1" in done.stderr
     assert asked().total() <= len(PROMPTS) + 8
 
 

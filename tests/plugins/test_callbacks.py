@@ -173,7 +173,7 @@ def test_an_exception_after_the_stop_ends_the_stream(how, caplog):
 
 
 @pytest.mark.parametrize("how", ["cancelled", "closed"])
-def test_a_library_that_ignores_the_stop_is_waited_for(how):
+def test_closing_waits_for_a_library_that_ignores_the_stop(how):
     cancelled = Switch()
     results = []
 

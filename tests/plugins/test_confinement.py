@@ -14,15 +14,15 @@ from rogue_backend.plugin import RogueBackend
 
 from paragone import InputError, OpenRequest
 from paragone.network import GUARD, Confinement
-from paragone.worker.confinement import close_network, what_opens
+from paragone.worker.confinement import close_network, kinds_of_sockets_that_open
 from paragone.worker.process import EngineProcess, passed_variables, try_confinement
 
-HERE = what_opens()
+HERE = kinds_of_sockets_that_open()
 """What a process can open here without any confinement: some machines have no IPv6."""
 
 LOOK = """
 import subprocess, sys
-look = "from paragone.worker.confinement import what_opens; print('opens', *what_opens())"
+look = "from paragone.worker.confinement import kinds_of_sockets_that_open; print('opens', *kinds_of_sockets_that_open())"
 exec(look)
 sys.stdout.flush()
 subprocess.run([sys.executable, "-c", look])
@@ -72,7 +72,7 @@ async def test_an_allowed_program_has_network_access(network, opens):
 @pytest.mark.skipif(
     sys.platform != "linux" or os.uname().machine != "x86_64", reason="calls of Linux on x86-64"
 )
-def test_no_other_call_leads_to_a_socket():
+def test_system_calls_that_would_bypass_the_socket_filter_are_refused():
     io_uring_setup, pidfd_getfd, x32_socket = 425, 438, 0x40000000 + 41
     code = f"""
 import ctypes
@@ -92,9 +92,9 @@ for call in ({io_uring_setup}, {pidfd_getfd}, {x32_socket}):
 def test_running_threads_lose_network_access_too():
     code = """
 import threading
-from paragone.worker.confinement import close_network, what_opens
+from paragone.worker.confinement import close_network, kinds_of_sockets_that_open
 closed = threading.Event()
-thread = threading.Thread(target=lambda: closed.wait() and print(what_opens()))
+thread = threading.Thread(target=lambda: closed.wait() and print(kinds_of_sockets_that_open()))
 thread.start()
 close_network()
 closed.set()
@@ -152,7 +152,7 @@ def test_only_listed_variables_are_passed(monkeypatch):
     assert set(passed_variables()) == {"LC_ALL", "OMP_NUM_THREADS"}
 
 
-async def test_the_restriction_is_tested_by_opening_sockets():
+async def test_the_network_restriction_is_tested_by_opening_sockets():
     assert await try_confinement() == Confinement(
         layer="seccomp" if sys.platform == "linux" else "sandbox_init", holds=True
     )
@@ -170,7 +170,7 @@ async def test_a_system_that_cannot_close_the_network_is_reported(monkeypatch, t
     assert found.reason == "The trial could open these sockets: TCP UDP."
 
 
-async def test_a_trial_that_is_cancelled_ends_its_process_first(monkeypatch, tmp_path, started_processes):
+async def test_a_cancelled_confinement_trial_ends_its_process(monkeypatch, tmp_path, started_processes):
     slow = tmp_path / "python"
     slow.write_text("#!/bin/sh\nexec sleep 1000\n")
     slow.chmod(0o755)

@@ -111,7 +111,7 @@ def test_each_flaw_of_a_backend_is_found(flaw, tmp_path):
     assert ADVICE.get(flaw.__name__, "") in " ".join(failed.values())
 
 
-def test_the_advice_is_for_flaws():
+def test_each_piece_of_advice_belongs_to_a_tested_flaw():
     assert ADVICE.keys() <= {flaw.__name__ for flaw in FLAWS}
 
 

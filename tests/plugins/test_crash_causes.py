@@ -50,7 +50,7 @@ def test_every_common_cause_is_found_by_its_message_or_signal():
     assert words | signals == set(COMMON_CAUSES)
 
 
-def test_messages_take_precedence_over_signals_and_a_backends_causes_over_both():
+def test_the_causes_of_a_backend_take_precedence_over_messages_and_messages_over_signals():
     words = "CUDA error: out of memory"
     common = find_cause((), output=words, number=signal.SIGABRT)
     assert common is not None
@@ -98,19 +98,19 @@ async def test_the_last_lines_of_output_name_the_cause_of_an_exit():
     assert error.log_tail == (words,)
 
 
-async def test_output_long_before_the_end_does_not_count():
+async def test_output_long_before_a_crash_is_not_its_cause():
     error = await failure("abort", build="failed to allocate a cache\n" + "and went on\n" * 20)
     assert error.message == "The engine's process was ended by SIGABRT: Aborted."
 
 
-async def test_an_exception_gets_the_cure_too():
+async def test_an_exception_with_a_known_cause_gets_a_hint():
     error = await failure("raises", last_words="CUDA error: out of memory")
     assert type(error) is EngineError
     assert "CUDA error" in error.message
     assert "Close other programs that use the GPU" in error.hint
 
 
-async def test_a_kill_by_the_application_has_no_other_cause(monkeypatch):
+async def test_an_engine_killed_by_the_application_gets_no_crash_cause(monkeypatch):
     monkeypatch.setattr("paragone.worker.client.GRACE", 0)
     error = await failure("deaf", last_words="std::bad_alloc")
     assert "did not stop" in error.message

@@ -67,7 +67,7 @@ def test_offline_no_process_of_an_engine_gets_network_access(guard):
         guard.give_network("llama-server with port = 8080")
 
 
-async def test_an_address_that_is_known_late_belongs_to_the_engine_that_is_opened(guard):
+async def test_an_address_found_during_opening_belongs_to_the_opened_engine(guard):
     async def open_engine(name, address):
         guard.name((), name)
         await asyncio.sleep(0)

@@ -12,6 +12,7 @@ from parsed_styles import parse_styles_once as parse_styles_once
 from pilot_pause import pause_until_at_rest as pause_until_at_rest
 from textual import events
 from textual.keys import _character_to_key
+from textual.notifications import Notification
 from textual.pilot import Pilot
 
 from paragone import Backend, Probe
@@ -105,6 +106,12 @@ class Screen:
     def told(self) -> str:
         """What notifications say."""
         return "\n".join(note.message for note in self.app._notifications)
+
+
+@pytest.fixture(autouse=True)
+def lasting_notices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let notices stay until the program removes them. On a busy machine, a test may look long after their time."""
+    monkeypatch.setattr(Notification, "time_left", 1e6)
 
 
 @pytest.fixture(scope="package", autouse=True)

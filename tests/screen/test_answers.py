@@ -42,7 +42,7 @@ async def test_one_prompt_goes_to_both_lanes(start):
         assert "where they diverge" in screen.text
 
 
-async def test_a_prompt_waits_for_its_engine_and_for_the_answer_before_it(start, tmp_path):
+async def test_a_prompt_waits_for_its_engine_to_load_and_for_the_previous_answer(start, tmp_path):
     gate, load_gate = tmp_path / "gate", tmp_path / "load"
     async with start(rogue("steady", gate=str(gate), load_gate=str(load_gate))) as screen:
         await screen.type("first")
@@ -159,7 +159,7 @@ async def test_a_regenerated_answer_replaces_the_first_as_a_variant(start):
         assert transcript.text.count("continues from here") == 1
 
 
-async def test_one_after_the_other_the_second_lane_waits(start):
+async def test_in_sequential_mode_the_second_lane_waits_for_the_first(start):
     states = []
 
     async with start(rogue("steady", "a"), rogue("steady", "b"), mode="sequential") as screen:

@@ -115,7 +115,7 @@ async def settle(app: ParagoneApp, pilot: Pilot[None]) -> None:
                 block.wants_typesetting for it in app.lanes.lanes.columns for block in it.transcript.blocks
             )
             and not app.lanes.lanes.differences._to_compare
-            and not app.works(("act", "vocabulary"))
+            and not app.running_workers(("act", "vocabulary"))
             and not any(cadence.waiting for cadence in Screen(app, pilot).cadences)
         ),
     )

@@ -149,7 +149,7 @@ async def test_what_is_typed_before_the_question_is_the_next_prompt_and_no_vote(
         assert len(await votes(screen)) == 1
 
 
-async def test_a_stop_keeps_what_was_sent_before_the_vote(start):
+async def test_a_prompt_sent_before_the_vote_is_kept_after_a_stop(start):
     slow = {"rate": 25, "max_tokens": 2000}
     async with start(rogue("steady", "same", **slow), rogue("steady", "same", **slow)) as screen:
         await ask_blind(screen)
@@ -178,7 +178,7 @@ async def test_a_failed_answer_is_unnamed_and_its_ballot_is_skipped(start):
         assert screen.app.lanes.is_blind
 
 
-async def test_of_three_answers_the_failed_one_is_skipped(start):
+async def test_a_failed_answer_among_three_gets_no_vote(start):
     broken = rogue("raises", "broken-1")
     async with start(rogue("steady", "zebra-1"), broken, PAIR[1], size=(60, 24)) as screen:
         await ask_blind(screen)
@@ -194,7 +194,7 @@ async def test_of_three_answers_the_failed_one_is_skipped(start):
         assert vote.choice == 1
 
 
-async def test_stopped_answers_can_be_voted_on_with_current_key_hints(start):
+async def test_stopped_answers_can_be_voted_on_and_the_key_hints_are_current(start):
     slow = {"rate": 25, "max_tokens": 2000}
     async with start(rogue("steady", "same", **slow), rogue("steady", "same", **slow)) as screen:
         await ask_blind(screen)

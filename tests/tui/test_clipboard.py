@@ -13,7 +13,7 @@ from base64 import b64decode
 import pytest
 
 from paragone import InputError, ParagoneError
-from paragone_tui.terminal.clipboard import MOST, edited, fits, give_to_tmux, sequence
+from paragone_tui.terminal.clipboard import MOST, can_be_copied, copy_sequence, edit_in_editor, give_to_tmux
 
 TEXT = "Grüße 👩‍👩‍👧 \x1b[31m\n" * 100
 
@@ -25,16 +25,16 @@ def copied(sequence: str) -> str:
 
 
 def test_each_terminal_gets_a_sequence_that_it_forwards():
-    sent = sequence(TEXT, {"TERM": "xterm-256color"})
+    sent = copy_sequence(TEXT, {"TERM": "xterm-256color"})
     assert copied(sent) == TEXT
     assert sent.count("\x1b") == 1, "the text itself cannot control the terminal"
     for environment in ({"TMUX": "/tmp/tmux-0/default,1,0", "TERM": "screen"}, {"TERM": "tmux-256color"}):
-        plain, start, wrapped = sequence(TEXT, environment).partition("\x1bPtmux;")
+        plain, start, wrapped = copy_sequence(TEXT, environment).partition("\x1bPtmux;")
         assert start
         assert copied(plain) == TEXT, "for set-clipboard on"
         assert copied(wrapped.removesuffix("\x1b\\").replace("\x1b\x1b", "\x1b")) == TEXT
     for environment in ({"STY": "1.pts-0", "TERM": "screen"}, {"TERM": "screen-256color"}):
-        sent = sequence(TEXT, environment)
+        sent = copy_sequence(TEXT, environment)
         pieces = re.findall("\x1bP(.*?)(?<!\x1b)\x1b\\\\", sent, re.DOTALL)
         assert copied("".join(pieces)) == TEXT
         assert len(pieces) == sent.count("\x1bP") > 1
@@ -42,10 +42,10 @@ def test_each_terminal_gets_a_sequence_that_it_forwards():
 
 
 def test_a_text_too_long_for_terminals_is_not_copied():
-    assert fits("x" * MOST)
-    assert not fits("x" * (MOST + 1))
-    assert not fits("ü" * (MOST // 2 + 1)), "bytes count, not characters"
-    assert len(sequence("x" * MOST, {})) <= 100_000 + len("\x1b]52;c;\x07")
+    assert can_be_copied("x" * MOST)
+    assert not can_be_copied("x" * (MOST + 1))
+    assert not can_be_copied("ü" * (MOST // 2 + 1)), "bytes count, not characters"
+    assert len(copy_sequence("x" * MOST, {})) <= 100_000 + len("\x1b]52;c;\x07")
 
 
 def test_a_real_tmux_forwards_the_copy_to_its_terminal(tmp_path):
@@ -58,7 +58,9 @@ def test_a_real_tmux_forwards_the_copy_to_its_terminal(tmp_path):
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
     copy = tmp_path / "copy"
-    copy.write_text(sequence(TEXT, {"TERM": "tmux-256color"}).partition("\x07")[2])  # what is wrapped alone
+    copy.write_text(
+        copy_sequence(TEXT, {"TERM": "tmux-256color"}).partition("\x07")[2]
+    )  # what is wrapped alone
     inner = f"tmux -f /dev/null -S {tmp_path / 'inner'} new-session 'while read go; do cat {copy}; done'"
     outer = ("start-server", ";", "set", "-g", "set-clipboard", "on", ";", "new-session", "-d")
     try:
@@ -107,7 +109,7 @@ def lent(events):
 
 
 def edit(text, lent):
-    return asyncio.run(edited(text, lent))
+    return asyncio.run(edit_in_editor(text, lent))
 
 
 @pytest.fixture
@@ -139,7 +141,7 @@ def test_the_editors_text_is_returned_and_its_file_deleted(editor, lent, events,
     assert edit("text", lent) is None, "VISUAL comes first, and this one changes nothing"
 
 
-def test_a_failing_editor_keeps_the_prompt_and_its_file(editor, lent, events, tmp_path):
+def test_the_prompt_and_the_saved_text_are_kept_when_the_editor_fails(editor, lent, events, tmp_path):
     editor("exit 3")
     with pytest.raises(ParagoneError, match=r"ended with the code 3\. The prompt stays as it was"):
         edit("text", lent)
@@ -185,10 +187,12 @@ def test_an_editor_that_leaves_no_text_raises_an_error(editor, lent, events, tmp
     assert [path.is_file() for path in tmp_path.glob("prompt-*") if not path.is_dir()] == [True] * keeps
 
 
-async def test_a_cancel_ends_the_editor_and_keeps_its_file(editor, lent, events, tmp_path, started_processes):
+async def test_cancelling_ends_the_editor_and_keeps_the_saved_text(
+    editor, lent, events, tmp_path, started_processes
+):
     editor('echo saved > "$2"; echo $$ > pid.new; mv pid.new pid; exec sleep 600')
     with contextlib.chdir(tmp_path):
-        editing = asyncio.create_task(edited("text", lent))
+        editing = asyncio.create_task(edit_in_editor("text", lent))
         while not (tmp_path / "pid").exists():
             await asyncio.sleep(0.01)
     (process,) = started_processes

@@ -125,7 +125,7 @@ async def test_undo_restores_each_earlier_text():
         assert field.text == "a draft", "also after it was sent"
 
 
-async def test_up_recalls_in_an_empty_prompt_and_else_moves_the_cursor():
+async def test_up_recalls_a_prompt_if_the_field_is_empty_and_moves_the_cursor_otherwise():
     async with prompting() as (pilot, field):
         await pilot.press("up")
         assert field.text == "third"
@@ -233,6 +233,6 @@ async def test_a_draft_is_counted_again_in_another_conversation(monkeypatch):
     draft = Draft(typed="Why?", pasted=PastedTexts())
     for record.head, tokens in (("an answer", "64"), ("", "12")):
         changed.clear()
-        gauge.follow(draft, None)
+        gauge.start_count(draft, None)
         await asyncio.wait_for(changed.wait(), 60)
         assert gauge.content.plain.startswith(f"{tokens} of 1,000 tokens")

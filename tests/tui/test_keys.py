@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
 
-from paragone_tui.keys import active_keys, is_sent, without_alt
+from paragone_tui.keys import active_keys, is_sent_by_terminals, without_alt
 from paragone_tui.terminal.driver import KeyParser
 
 PASTE = b"\x1b[200~one\r\n\x1b[2J\x00tw\xc3\xb6\x1b[201~"
@@ -80,12 +80,12 @@ def test_a_character_with_alt_is_a_key_of_lane_mode():
 
 def test_terminals_send_every_bound_key():
     for command, keys in active_keys({}).items():
-        assert [key for key in keys.all if not is_sent(key)] == [], command
+        assert [key for key in keys.all if not is_sent_by_terminals(key)] == [], command
 
 
 def test_keys_that_terminals_cannot_send_are_refused():
     keys = ("zork+q", "Ctrl+q", "ctrl+Q", "shift+a", "f25", "f0", "ctrl+", "", "ctrl+ctrl+a", "pgup")
-    assert not any(map(is_sent, (*keys, "alt+enter")))
+    assert not any(map(is_sent_by_terminals, (*keys, "alt+enter")))
 
 
 @pytest.mark.parametrize("answer", [b"\x1b[?2026;2$y", b"\x1b[A", b"\x1b[200~x\x1b[201~"])

@@ -70,7 +70,7 @@ async def test_the_status_line_shows_state_and_figures(line):
         assert " ".join((await show(line, **info)).split()) == wanted
 
 
-async def test_parts_that_do_not_fit_are_dropped(line):
+async def test_parts_of_the_status_line_that_do_not_fit_are_dropped(line):
     """And the speed is shown however narrow a lane is: 20 columns with six lanes at 120 columns."""
     pilot, widget = line
     for width in (1, 18, 25, 40, 100):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from textual.containers import Horizontal
 
 from paragone_tui.transcript import Link, Transcript
-from paragone_tui.transcript.page import leads
+from paragone_tui.transcript.page import blank_rows_before_turns
 
 HEIGHT = 15
 NAMES = ("one", "two", "three", "four", "five", "six", "seven")
@@ -21,7 +21,7 @@ def test_shared_turns_start_at_the_same_row(lanes, data):
     for lane in ordered:
         heights = data.draw(st.lists(st.integers(1, 30), min_size=len(lane), max_size=len(lane)))
         starts.append({turn: sum(heights[:at]) for at, turn in enumerate(lane)})
-    added = leads(starts)
+    added = blank_rows_before_turns(starts)
     rows_of: dict[str, set[int]] = {}
     for its, extra in zip(starts, added, strict=True):
         moved = 0

@@ -134,7 +134,7 @@ def answer(text):
     return run
 
 
-def test_answers_with_few_common_words_have_these_marked():
+def test_in_answers_with_few_common_words_the_common_words_are_marked():
     reference, run = answer(SHARED + "one " * 50), answer("We say that " + SHARED + "two " * 50)
     compared = _Compared(reference)
     assert {mark.look for mark in compared.marks(run)} == {"shares"}
@@ -145,7 +145,7 @@ def test_answers_with_few_common_words_have_these_marked():
     assert compared.remark(run) == "9% of the words are the same; the shared words are underlined."
 
 
-def test_answers_with_many_common_words_have_the_others_marked():
+def test_in_answers_with_many_common_words_the_different_words_are_marked():
     reference, run = answer("one " * 50), answer("one " * 25 + "two " + "one " * 24)
     reference.phase = run.phase = "ended"
     compared = _Compared(reference)

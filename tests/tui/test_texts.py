@@ -10,7 +10,7 @@ from rich.color import ColorSystem
 from rich.segment import Segment
 from textual.strip import Strip
 
-from paragone_tui.terminal.cells import cells_of, shortened, shortest
+from paragone_tui.terminal.cells import cells_of, shortened, shortest_name_width
 from paragone_tui.terminal.text import visible
 from paragone_tui.transcript.text import Wrapped
 
@@ -171,7 +171,7 @@ names = st.text("ab1-._ 今", max_size=20)
 def test_a_shortened_name_fits(name, others, cells):
     assert cell_len(shortened(name, others, cells)) <= cells
     assert shortened(name, others, cell_len(name)) == name
-    assert 0 <= shortest(name, others) <= cell_len(name)
+    assert 0 <= shortest_name_width(name, others) <= cell_len(name)
 
 
 @given(st.text("ab", min_size=1, max_size=12), st.sampled_from("-."), st.integers(6, 20))

@@ -12,7 +12,7 @@ from paragone_tui.transcript import Transcript, typesetter
 from paragone_tui.transcript.block import Block
 from paragone_tui.transcript.markdown import typeset
 from paragone_tui.transcript.page import Page
-from paragone_tui.transcript.text import LONGEST, effort
+from paragone_tui.transcript.text import LONGEST, wrapping_effort
 
 PALETTE = {name: Style(color="white", bgcolor="black") for name in ("answer", "accent", "code", "note")}
 LONG = "Sätze mit Wörtern, die umbrochen werden. " * 5_000
@@ -117,7 +117,7 @@ async def test_the_view_keeps_its_place_when_the_oldest_text_is_removed(lane):
 )
 async def test_a_text_too_slow_to_typeset_stays_plain(lane, text):
     widget, pilot = lane
-    assert effort(text) > LONGEST
+    assert wrapping_effort(text) > LONGEST
     widget.add("answer", text)
     while widget._page.is_pending or not widget.is_settled:
         await asyncio.sleep(0.01)

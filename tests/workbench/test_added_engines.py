@@ -84,7 +84,7 @@ def test_secrets_of_added_engines_are_not_saved(settings, state):
     assert now.engines["far"].address == "http://box:80/v1"
 
 
-def test_a_removed_engine_is_not_listed(home, settings, state):
+def test_a_removed_engine_is_no_longer_configured(home, settings, state):
     now = add_engine(settings, state, written("rogue:calm"), RogueBackend())
     now = remove_engine(now, state, "calm")
     assert (dict(now.engines), now.added) == (dict(settings.engines), frozenset())

@@ -3,7 +3,7 @@
 import pytest
 
 from paragone.assertions import Answer
-from paragone_workbench.choosing.choice import deciding_suite
+from paragone_workbench.choosing.choice import questions
 from paragone_workbench.experiments.assertions import evaluate, load_assertions
 from paragone_workbench.experiments.comparison import MARGIN, prompts_for
 
@@ -33,11 +33,11 @@ def catalog():
 
 
 def test_the_questions_can_rule_out_a_loss_of_the_default_margin_for_five_candidates(catalog):
-    assert deciding_suite(None, catalog, "").checked >= prompts_for(MARGIN, 5)
+    assert questions(None, catalog).checked >= prompts_for(MARGIN, 5)
 
 
 async def test_right_answers_pass_and_others_do_not(catalog):
-    prompts = deciding_suite(None, catalog, "").prompts
+    prompts = questions(None, catalog).prompts
     answers = [(tag, answer.strip()) for tag, texts in RIGHT.items() for answer in texts.split(" | ")]
     assert [prompt.tags for prompt in prompts] == [(tag,) for tag, _ in answers]
     for prompt, (_, answer) in zip(prompts, answers, strict=True):

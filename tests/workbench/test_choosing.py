@@ -75,14 +75,23 @@ def test_the_reasons_state_the_cost_and_the_certainty_of_the_decision():
     [(58, "Repeat the command to continue."), (19, "Name a suite of 20 prompts or more.")],
 )
 def test_few_prompts_give_no_decision_but_report_how_many_are_missing(planned, step):
-    shown = evidence(verdict("small", *WORSE, prompts=19), prompts=19, planned=planned)
+    shown = evidence(verdict("small", *NOT_WORSE, prompts=19), prompts=19, planned=planned)
     decision = decide([BIG, SMALL], "big", shown, {})
     assert (decision.headline, decision.others) == ("Nothing is decided.", ())
     assert decision.reasons[0].startswith(f"All engines answered 19 of {planned} prompts")
     assert decision.reasons[1] == step
 
 
-def test_intervals_for_early_looks_are_named_so():
+def test_few_prompts_are_enough_to_call_an_engine_worse():
+    worse = verdict("small", *WORSE, prompts=12)
+    decision = decide([BIG, SMALL], "big", evidence(worse, prompts=12, planned=120), {})
+    assert (decision.headline, decision.verdict, decision.is_preliminary) == ("Deploy big.", "decided", False)
+    both = evidence(worse, verdict("middle", *OPEN, prompts=12), prompts=12)
+    decision = dataclasses.replace(decide([BIG, MIDDLE, SMALL], "big", both, {}), comparison=both)
+    assert (decision.headline, decision.verdict) == (worse.sentence, "open")
+
+
+def test_an_interval_before_all_prompts_is_called_one_for_early_looks():
     early = dataclasses.replace(verdict("small", *WORSE), planned=120, comparisons=2)
     (other,) = decide([BIG, SMALL], "big", evidence(early, planned=120), {}).others
     assert "interval for early looks of both comparisons together −20.0 to −10.0, over 60 prompts." in other
@@ -106,7 +115,7 @@ def test_a_likely_loss_is_not_offered_as_acceptable():
         (OPEN, WORSE, "Preliminary, after 40 of 58 prompts: deploy big, the safe choice."),
     ],
 )
-def test_the_smallest_engine_not_worse_is_chosen_and_preliminary_while_smaller_ones_are_open(
+def test_the_smallest_engine_shown_not_worse_is_chosen_preliminarily_while_smaller_engines_are_open(
     middle, small, headline
 ):
     shown = evidence(verdict("middle", *middle), verdict("small", *small), prompts=40, planned=58)
@@ -116,8 +125,8 @@ def test_the_smallest_engine_not_worse_is_chosen_and_preliminary_while_smaller_o
 @pytest.mark.parametrize(
     ("planned", "step"),
     [
-        (60, "The suite has no more: to settle the question for small, name a suite with about 600 prompts (--suite)."),
-        (70, "The suite has only 10 prompts left: to settle the question for small, name a suite with about 600 prompts"),
+        (60, "The suite has no more: to settle the question for small, name a suite with about 200 to 1,800 prompts (--suite)."),
+        (70, "The suite has only 10 prompts left: to settle the question for small, name a suite with about 200 to 1,800 prompts"),
         (2_000, "The suite has 1,940 prompts left, which may settle the question for small: repeat the command."),
     ],
 )  # fmt: skip
@@ -164,3 +173,63 @@ def test_the_built_in_prompts_are_answered_greedily_unless_the_user_sets_samplin
     assert [it.options for it in found] == [
         {"max_tokens": 200, "temperature": 0}, {"max_tokens": 200, "temperature": 0.7}, {},
     ]  # fmt: skip
+
+
+def test_a_suite_that_does_not_tell_the_engines_apart_is_named_first():
+    figures = [dataclasses.replace(BIG, cut=15, answers=20), SMALL]
+    nothing = dataclasses.replace(
+        evidence(verdict("small", *NOT_WORSE)),
+        engines=collect(rows(big="abcdefghijKLMNO", small="abcdefghijKLMno"), ["big", "small"]),
+    )
+    decision = decide(figures, "big", nothing, {})
+    assert decision.reasons[:3] == (
+        "Most prompts do not tell the engines apart: of 15 prompts, every engine fails 10 (#97, #98, #99, #100, #101, …) and passes 3.",
+        "Check the assertions of the prompts that every engine fails, or use easier prompts.",
+        "15 of 20 answers of big were cut at max_tokens. Set a larger max_tokens, or ask for short answers.",
+    )
+    all_fail = dataclasses.replace(nothing, rates={"big": (0.0, 60), "small": (0.0, 60)})
+    assert decide(figures, "big", all_fail, {}).headline == "Deploy big, the safe choice."
+
+
+def on_conversations(engine, kld, error, within_noise):
+    found = {"kld": Estimate(kld, error), "kld_units": 40, "kld_tokens": 3000}
+    return dataclasses.replace(engine, **found, own_suite=True, within_noise=within_noise)
+
+
+def test_without_assertions_the_smallest_engine_that_is_indistinguishable_is_chosen():
+    middle, small = on_conversations(MIDDLE, 0.001, 0.0001, True), on_conversations(SMALL, 0.3, 0.02, False)
+    decision = decide([BIG, middle, small], "big", evidence(prompts=0), {})
+    assert decision.headline == "Deploy middle."
+    assert decision.reasons == (
+        "middle has 0.60 times the size and 1.50 times the decoding speed of big.",
+        "middle is indistinguishable from big on your 40 conversations (3,000 tokens): the mean KLD is within the noise "
+        "floor of big.",
+    )
+    assert decision.others == (
+        "The mean KLD of small from big is 0.300 ± 0.020 (large) on your 40 conversations (3,000 tokens): its 95% interval "
+        "is above 0.2, so small is not called safe.",
+    )
+
+
+def test_without_assertions_a_difference_below_the_limit_leaves_the_question_open():
+    decision = decide([BIG, on_conversations(SMALL, 0.1, 0.01, False)], "big", evidence(prompts=0), {})
+    assert (decision.headline, decision.verdict) == ("Deploy big, the safe choice.", "safe_choice")
+    assert decision.reasons[0] == "No smaller engine is indistinguishable from big on your conversations."
+    assert "Prompts with assertions" in decision.reasons[1]
+
+
+def test_an_engine_above_the_limit_of_the_kld_is_not_called_safe_whatever_its_pass_rate_is():
+    far = dataclasses.replace(SMALL, kld=Estimate(0.3, 0.02), kld_units=40)
+    decision = decide([BIG, far], "big", evidence(verdict("small", *NOT_WORSE)), {})
+    assert decision.headline == "Deploy big."
+    assert (
+        decision.reasons[0]
+        == "No smaller engine is called as good as big: each is worse, or too far from big by its KLD."
+    )
+    assert "its 95% interval is above 0.2, so small is not called safe." in decision.others[0]
+
+
+def test_an_indistinguishable_engine_is_chosen_although_the_pass_rates_leave_the_question_open():
+    same = on_conversations(SMALL, 0.001, 0.0001, True)
+    assert decide([BIG, same], "big", evidence(verdict("small", *OPEN)), {}).chosen == "small"
+    assert decide([BIG, same], "big", evidence(verdict("small", *WORSE)), {}).chosen == "big"

@@ -114,7 +114,7 @@ def test_sums_of_money_are_rounded(dollars, text):
     assert usd_text(dollars) == text
 
 
-def test_the_price_of_many_runs_is_not_that_of_a_long_prompt():
+def test_many_short_prompts_do_not_have_the_higher_price_of_a_long_prompt():
     """The list has a higher price for prompts of this model that are long; many short ones are none."""
     (price,) = price_list(["anthropic:claude-haiku-5-5"])
     assert price.of(Costs(prompt_tokens=10**6)) == pytest.approx(1000 * price.of(Costs(prompt_tokens=10**3)))

@@ -6,13 +6,13 @@ import time
 import pytest
 
 from paragone_cli.command_line.formats import date
-from paragone_tui.screens.history import when
+from paragone_tui.screens.history import time_text
 from paragone_workbench.blocks import date_text
 
 NONE = [1e20, -1e20, 1e300, -1e300, math.inf, math.nan, -1.0, 10**400, 253_402_300_800, "abc", b"x", None]
 
 
-@pytest.mark.parametrize("shown", [date, when, date_text])
+@pytest.mark.parametrize("shown", [date, time_text, date_text])
 def test_an_invalid_date_is_shown_as_a_question_mark(shown):
     assert {repr(moment)[:12]: shown(moment) for moment in NONE if shown(moment) != "?"} == {}
 

@@ -32,7 +32,7 @@ def test_an_engine_spec_defines_an_engine(spec, name, backend, model, address):
 
 
 @pytest.mark.parametrize("text", ["smol", "llama_cpp:", "openai:@http://h"])
-def test_other_texts_are_not_engine_specs(text):
+def test_texts_of_another_form_are_not_engine_specs(text):
     assert from_spec(text) is None
 
 

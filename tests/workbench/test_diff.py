@@ -58,7 +58,7 @@ def test_unmarked_words_are_a_longest_common_subsequence(reference, text):
 
 
 @given(st.text())
-def test_spans_cover_every_character(text):
+def test_the_compared_spans_cover_every_character(text):
     found = words(text)
     assert "".join(word.text for word in found) == re.sub(r"\s", "", text)
     assert all(text[word.start : word.end] == word.text for word in found)

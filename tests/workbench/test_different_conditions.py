@@ -13,7 +13,7 @@ OPTIONS = {"temperature": 0, "max_tokens": 4, "n_ctx": 256, "n_threads": 1}
 
 
 @pytest.mark.model
-async def test_different_settings_and_machines_are_reported(history, smollm2):
+async def test_different_settings_and_machines_of_two_experiments_are_reported(history, smollm2):
     """The machines stand in for two that did the same runs."""
     smol, other = (
         EngineDefinition(name=name, backend="llama_cpp", model=str(smollm2), options={**OPTIONS, **own})

@@ -110,7 +110,7 @@ def test_the_message_quotes_both_answers_at_the_divergence(first, second, messag
     assert divergence_message(run(first), run(second, name="b")) == message
 
 
-def test_the_message_for_a_cut_answer_names_the_shorter_one():
+def test_the_message_for_a_cut_answer_names_the_engine_of_the_shorter_answer():
     message = divergence_message(run("The sea"), run("The", name="b", finish="length"))
     assert message == "b gives the same text as a for 3 characters; b has no more."
 

@@ -154,7 +154,7 @@ def altered(data, where, value):
     return changed
 
 
-def test_the_invalid_part_of_a_document_is_named(valid, tmp_path):
+def test_the_error_names_the_invalid_part_of_a_document(valid, tmp_path):
     path = tmp_path / "altered.json"
     for where, value, reason in (
         (["paragone_document"], 2, "has version 2 of the format; this paragone reads version 1. Update paragone."),

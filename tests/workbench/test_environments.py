@@ -123,7 +123,7 @@ def test_a_full_disk_at_the_end_leaves_no_partial_environment(tmp_path, monkeypa
     assert left() == []
 
 
-def test_a_plan_reports_what_is_missing(tmp_path, monkeypatch):
+def test_planning_an_environment_fails_without_uv_or_the_folder_of_wheels(tmp_path, monkeypatch):
     tiny = declaring(tmp_path)
     with pytest.raises(InputError, match="There is no folder"):
         environments.plan(tiny, find_links=str(tmp_path / "none"))

@@ -47,7 +47,7 @@ async def test_a_run_reports_each_change_and_yields_its_engines_events(workbench
     assert [event async for event in run] == []
 
 
-async def test_the_engine_waits_for_a_reader_that_is_behind_but_not_for_one_that_left(workbench):
+async def test_the_engine_waits_for_a_slow_reader_but_not_for_one_that_left(workbench):
     engine = await workbench.open("rogue:steady", max_tokens=500, rate=10**6)
     run = workbench.run(engine, HELLO)
     async with contextlib.aclosing(run.events(4)) as events:

@@ -21,7 +21,7 @@ def meter(times, *, sent=0.0, text="x"):
     ("times", "decode_tps", "itl_ms"),
     [([3.0], None, None), ([3.0, 3.5], 2.0, 500), ([3 + n / 8 for n in range(101)], 8.0, 125)],
 )
-def test_figures_of_evenly_spaced_tokens(times, decode_tps, itl_ms):
+def test_metrics_of_evenly_spaced_tokens_are_exact(times, decode_tps, itl_ms):
     metrics = meter(times, sent=1.0).metrics()
     assert (metrics.ttft_s, metrics.decode_tps, metrics.completion_tokens) == (2.0, decode_tps, len(times))
     assert metrics.itl_ms == Percentiles(p50=itl_ms, p95=itl_ms, p99=itl_ms)

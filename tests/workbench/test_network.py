@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from paragone.worker.confinement import what_opens
+from paragone.worker.confinement import kinds_of_sockets_that_open
 
 
 def printed(code):
@@ -17,16 +17,16 @@ def printed(code):
 OFFLINE = """
 import subprocess, sys
 from paragone.network import GUARD
-from paragone.worker.confinement import what_opens
+from paragone.worker.confinement import kinds_of_sockets_that_open
 from paragone_workbench.config.settings import NetworkSettings
 from paragone_workbench.config.network import apply_network_settings
 print("warning", apply_network_settings(NetworkSettings(offline={offline}, local_servers={local})))
-print("opens", *what_opens())
-code = "from paragone.worker.confinement import what_opens; print('opens', *what_opens())"
+print("opens", *kinds_of_sockets_that_open())
+code = "from paragone.worker.confinement import kinds_of_sockets_that_open; print('opens', *kinds_of_sockets_that_open())"
 sys.stdout.flush()
 subprocess.run([sys.executable, "-c", code])
 """
-HERE = " ".join(("opens", *what_opens()))
+HERE = " ".join(("opens", *kinds_of_sockets_that_open()))
 
 
 @pytest.mark.parametrize(

@@ -291,7 +291,7 @@ def test_each_single_difference_is_reported(sides, what, values, message, advice
 # Prompts
 
 
-def test_a_default_system_prompt_is_named_and_can_be_given_to_all():
+def test_a_default_system_prompt_is_quoted_and_can_be_given_to_all_engines():
     finding = only(
         [side("a", tokens=39), side("b", tokens=18, prompt=WITHOUT), side("c", tokens=39, prompt=None)]
     )
@@ -343,7 +343,7 @@ def test_facts_that_one_engine_does_not_report_are_unknown(one, other, names):
     )
 
 
-def test_before_a_run_the_options_and_defaults_count():
+def test_before_a_run_the_set_options_and_defaults_are_compared():
     def waiting(name, **options):
         definition = EngineDefinition(name=name, backend="paper", model="m", options=options)
         return Side(name=name, definition=definition, backend=Local(), loaded=side().loaded)
@@ -375,7 +375,7 @@ OURS = [name for name, it in Registry().all().items() if type(it).__module__.sta
 
 
 @pytest.mark.parametrize("backend", OURS)
-def test_every_option_is_compared_or_declares_why_not(backend):
+def test_every_option_is_compared_or_states_why_not(backend):
     found = Registry().get(backend)
     options = [*describe(found.load_options), *describe(found.sampling), *describe(ContextOptions)]
     for info in options:

@@ -86,7 +86,7 @@ def planner(backend=None, *, vram=None, model="model", **options):
     return MemoryPlanner(definition, backend or Scripted(), vram=[room + KEPT_FREE for room in rooms])
 
 
-async def test_the_plan_is_the_estimate_of_the_engine():
+async def test_the_plan_agrees_with_the_estimate_of_the_backend():
     plan = await planner(window=2000).plan()
     assert (plan.context, plan.fits, plan.fits_whole, plan.is_tight) == (2000, True, True, False)
     assert plan.needed == WEIGHTS + LAYERS * TOKEN * 2000 + COMPUTE

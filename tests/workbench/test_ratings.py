@@ -105,7 +105,7 @@ def test_an_engine_that_always_wins_has_a_finite_rating():
     assert win_rate(found.engines[0].tally) == 1
 
 
-def test_the_best_of_several_candidates_beats_all_others():
+def test_a_vote_for_one_of_several_candidates_counts_as_a_win_over_each_other():
     found = rate([vote("abc", 1)])
     tallies = {it.engine: it.tally for it in found.engines}
     assert (tallies["b"]["wins"], tallies["a"]["losses"], tallies["c"]["losses"]) == (2, 1, 1)
@@ -114,7 +114,7 @@ def test_the_best_of_several_candidates_beats_all_others():
     assert rate([vote("abc", "tie")]).engines[0].tally["ties"] == 2
 
 
-def test_whole_votes_are_resampled():
+def test_votes_over_three_answers_are_resampled_as_a_whole():
     """A vote over three is one observation, so its two contests are in a resample as often as each other."""
     rng = random.Random(12)
     three = [vote("abc", rng.randrange(3)) for _ in range(60)]

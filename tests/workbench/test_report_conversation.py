@@ -70,7 +70,7 @@ def test_prompts_on_other_branches_are_omitted_and_counted():
     assert first.text == prompt.messages[0].text
 
 
-def test_a_lane_that_changed_its_engine_names_the_earlier_one():
+def test_a_lane_that_changed_its_engine_shows_the_name_of_the_earlier_engine():
     saved = conversation("Why?", "Because.")
     saved.lanes[0].definition = LARGE
     found = report(saved)

@@ -22,7 +22,7 @@ LOADED = {"loaded": {"name": "c", "context": 2048}}
         ("stop", 120, (), LOADED, ""),
     ],
 )
-def test_the_limit_that_cut_an_answer_is_named(finish, limit, cautions, manifest, message):
+def test_the_limit_that_cut_an_answer_is_reported(finish, limit, cautions, manifest, message):
     result = RunResult(
         id="1",
         definition=ENGINE,

@@ -95,7 +95,7 @@ def test_the_shared_part_of_manifests_is_saved_once(store):
     assert store._database.rows("SELECT count(*) FROM manifest") == [(1,)]
 
 
-def test_runs_of_judges_and_replays_refer_to_their_run(store):
+def test_judge_runs_and_replays_refer_to_the_original_run(store):
     new = create(store)
     run, judge, again = ended("Sky."), ended("Yes."), ended("Sea.")
     cell = store.experiments.save(new, key(0, 0), run)

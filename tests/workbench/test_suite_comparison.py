@@ -268,7 +268,7 @@ def test_the_verdicts_are_stated_in_plain_words():
     assert (not_worse.sentence, worse.sentence, still_open.sentence) == (
         "B is not worse than A by more than 3.0 points: at worst, B passes 1.8 points less often.",
         "B is worse than A by more than 3.0 points.",
-        "Whether B is worse than A by more than 5.0 points is open. About 420 more prompts would settle this.",
+        "Whether B is worse than A by more than 5.0 points is open. About 260 to 620 more prompts would settle this.",
     )
     assert hopeless.sentence.endswith("is open, and more prompts hardly settle this.")
 

@@ -314,3 +314,31 @@ prompt = "nothing expected"
     assert [spec.type for spec in prompt.assertions] == ["json", "length", "contains"]
     hint = "Give it a 'value', or the prompt an 'expected'."
     assert suite.problems == ((13, f"The assertion 'contains' has nothing to search for. {hint}"),)
+
+
+@pytest.mark.parametrize("expected", [1, "Mars {{ n }}"])
+def test_a_text_or_an_index_names_the_expected_choice(read, expected):
+    record = {
+        "prompt": "?",
+        "choices": ["Venus", "Mars {{ n }}"],
+        "expected": expected,
+        "variables": {"n": 4},
+    }
+    (prompt,) = read("s.jsonl", json.dumps(record)).prompts
+    assert (prompt.choices, prompt.expected) == (("Venus", "Mars 4"), "Mars 4")
+    assert prompt.assertions == (AssertionSpec(type="likelihood"),)
+
+
+@pytest.mark.parametrize(
+    ("choices", "expected", "message"),
+    [
+        (["a", "b"], 2, "'expected' is none of the 'choices': 2."),
+        (["a", "b"], "c", "'expected' is none of the 'choices': 'c'."),
+        (["a", "a"], "a", "'choices' needs two texts or more"),
+        (["a", " "], "a", "'choices' needs two texts or more"),
+    ],
+)
+def test_wrong_choices_are_refused(refused, choices, expected, message):
+    assert message in refused(
+        "s.jsonl", json.dumps({"prompt": "?", "choices": choices, "expected": expected})
+    )

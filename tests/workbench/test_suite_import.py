@@ -141,7 +141,7 @@ LITELLM = [
         ("llama-server.log", "".join(LLAMA_SERVER.format(*map(json.dumps, pair)) for pair in PAIRS)),
     ],
 )
-def test_a_logged_request_is_one_turn_and_not_its_past_again(imported, tmp_path, name, content):
+def test_a_logged_request_becomes_one_turn_without_repeating_its_past(imported, tmp_path, name, content):
     entries, importing = imported(name, content)
     assert entries == TURNS
     assert not importing.messages
@@ -202,7 +202,7 @@ def test_memory_does_not_grow_with_the_number_of_lines(tmp_path):
     assert peak(2000) < 2 * peak(20)
 
 
-def test_a_bad_line_is_named_with_its_number_and_skipped(imported):
+def test_a_bad_line_is_reported_with_its_number_and_skipped(imported):
     lines = ['{"messages": [', json.dumps({"messages": TALK}), "", '{"a": 1}', '{"input": "\\ud800"}']
     entries, importing = imported("chat.jsonl", "\n".join(lines))
     assert entries == TURNS
@@ -255,7 +255,8 @@ def test_samples_of_inspect_and_openai_evals_have_checks(imported):
         {"system": "Be brief.", "prompt": "2+2?", "assertions": contains("4", "four")},
         {
             "prompt": "Largest?\n\nA) Mars\nB) Jupiter\n\nAnswer with one letter: A, B.",
-            "assertions": [{"type": "regex", "pattern": r"\A\W*(?:B)\b"}],
+            "expected": "B",
+            "choices": ["A", "B"],
         },
         {"system": "Be brief.", "prompt": "2+2?", "assertions": contains("4")},
     ]
@@ -289,6 +290,12 @@ tests:
     assert:
       - type: javascript
         value: output.startsWith('Ahoy')
+      - type: contains-json
+      - type: python
+        value: file://checks.py:polite
+        threshold: 0.5
+      - type: python
+        value: len(output) > 3
       - type: is-json
         value: {type: object}
       - type: word-count
@@ -306,6 +313,7 @@ ROWS = (
 def test_a_configuration_of_promptfoo_is_prompts_times_tests(imported, tmp_path):
     (tmp_path / "prompts.txt").write_text("Rephrase: {{body}}\n---\nIn French: {{ body | upper }}\n")
     (tmp_path / "tests.csv").write_text(f"{ROWS}Broken,row\n")
+    (tmp_path / "checks.py").write_text("def polite(output, context):\n    return True\n")
     entries, importing = imported("promptfooconfig.yaml", PROMPTFOO)
     latency = {"type": "latency", "max_total_s": 5.0}
     assert [it["prompt"] for it in entries[:9]] == [
@@ -322,14 +330,17 @@ def test_a_configuration_of_promptfoo_is_prompts_times_tests(imported, tmp_path)
     assert entries[3]["tags"] == ["category:greeting"]
     assert entries[3]["assertions"] == [
         latency,
+        {"type": "contains_json"},
+        {"type": "python", "file": "checks.py", "function": "polite", "minimum": 0.5},
         {"type": "json_schema", "schema": {"type": "object"}},
         {"type": "length", "maximum": 20},
     ]
     assert entries[9]["tags"] == ["category:ships", "tags:sea", "tags:advanced,theory"]
     assert entries[9]["assertions"] == [latency, {"type": "contains", "value": "grub", "ignore_case": True}]
-    assert entries[-1]["assertions"] == [latency, {"type": "regex", "pattern": r"\AArr"}]
+    assert entries[-1]["assertions"] == [latency, {"type": "starts_with", "value": "Arr"}]
     assert importing.skipped == {
         "assertions of the type javascript": 6,
+        "assertions of the type python": 6,
         "assertions of the type unknown": 6,
         "assertions of the type llm-rubric": 3,
     }

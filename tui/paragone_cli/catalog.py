@@ -23,8 +23,8 @@ from paragone_workbench.engines import failures, questions, registry
 from paragone_workbench.engines.definitions import (
     ContextOptions,
     EngineDefinition,
-    shorten_home,
     load_and_sampling_options,
+    shorten_home,
 )
 from paragone_workbench.engines.questions import NOTICE_S
 
@@ -275,7 +275,7 @@ async def _follow(backend: Backend, model: str, options: Mapping[str, Json]) -> 
                     before, step = step, (text, percent // 10)
                     if step != before and not status.on:
                         output.note(f"{size}{text}" if total else f"{text} …")
-                    if step != before or status.due:
+                    if step != before or status.is_due:
                         status.show(f"{formats.bar(percent, 100)} {size}{text}")
         except asyncio.CancelledError:
             status.end()

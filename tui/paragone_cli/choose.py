@@ -38,6 +38,8 @@ from paragone_workbench.reporting.verdict import first_page
 
 L = TypeVar("L", bound=StatusLine)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_OPEN = 3
+"""The exit code for an open question, with --strict."""
 _LONGEST_S = 30 * 24 * 3600
 
 
@@ -152,7 +154,7 @@ def choose(args: Arguments) -> int:
             hint=f"The engines are: {', '.join(names.values())}.",
         )
     with closing(assertions.load_assertions()) as catalog:
-        suite = choices.deciding_suite(args.suite, catalog, context.system(args))
+        suite = choices.questions(args.suite, catalog, context.system_prompt(args))
         count = len(suite.prompts)
         prompts = (
             f"{counted(count, 'prompt')} of {suite.name}"
@@ -169,7 +171,10 @@ def choose(args: Arguments) -> int:
         if args.to is not None:
             check_report(args.to, request, force=args.force)
         output.note(f"{joined(names.values())} are compared by the {prompts}{within}.")
-        if doubt := comparison.too_few_prompts(suite.checked, args.margin / 100, len(engines) - 1):
+        doubt = comparison.too_few_prompts(suite.checked, args.margin / 100, len(engines) - 1)
+        if not suite.checked:
+            doubt = "The suite has no assertions: the fidelity of the engines decides."
+        if doubt:
             output.note(doubt)
         make = functools.partial(
             choices.Choice,
@@ -180,6 +185,7 @@ def choose(args: Arguments) -> int:
             wanted=reference,
             seconds=seconds,
             vram=vram,
+            own=args.suite is not None,
         )
         status, experiment, found = event_loop.run(_measure(args, make))
     if args.to is not None and experiment is not None:
@@ -231,4 +237,6 @@ async def _measure(
     elif args.fresh and missing:
         output.note(formats.to_continue(fresh=True))
     status = interrupts.exit_code([], nothing_done=False) or int(decision.chosen is None)
+    if args.strict and status < _OPEN and (decision.verdict != "decided" or decision.is_preliminary):
+        status = _OPEN
     return status, number, decision.chosen

@@ -205,7 +205,7 @@ COMMANDS: Mapping[str, Command] = {
             "--reference ENGINE",
             "the one of these engines whose quality is wanted; default: the one with the largest file",
         ),
-        arg("--suite FILE", "prompts with assertions; default: 120 built-in ones"),
+        arg("--suite FILE", "your own prompts, with assertions or without; default: 120 built-in ones"),
         arguments.MARGIN,
         arg(
             "--vram SIZE",
@@ -215,10 +215,14 @@ COMMANDS: Mapping[str, Command] = {
         arg("--fresh", "measure everything again; by default, results in the history are used"),
         arg("-o --to FILE", "also write a report: .html, .md, .csv or .json"),
         arg("--force", "replace any file; by default only an unchanged report of the same choice"),
+        arg(
+            "--strict",
+            "exit with code 3 if nothing is decided, or the choice is only the safe one or preliminary",
+        ),
         *arguments.REQUEST,
         arguments.JSON,
         details="After Ctrl+C, the decision follows from what was measured so far, and the same command continues. The exit code is 1 "
-        "if nothing is decided, and 2 if nothing can be decided: with one engine, or a suite without assertions.",
+        "if nothing is decided, and 2 if nothing can be decided, for example with one engine.",
     ),
     "fidelity": command(
         "Measure how much quality a quantization loses.",
@@ -755,7 +759,7 @@ def summary_of(name: str) -> str:
     return GROUPS.get(name) or COMMANDS[name].summary
 
 
-def names_in(top: str) -> list[str]:
+def commands_of_group(top: str) -> list[str]:
     """Return the names of a group's commands, or the name of a command that has no subcommands."""
     return [name for name in COMMANDS if name.startswith(f"{top} ")] if top in GROUPS else [top]
 
@@ -786,7 +790,7 @@ def _fill(parser: Parser, name: str, common: Sequence[Argument] = ()) -> None:
         arguments.add_arguments(parser, (*COMMANDS[name].arguments, *common))
         return
     added = parser.add_subparsers(metavar="SUBCOMMAND", title="Subcommands", required=True)
-    for it in names_in(name):
+    for it in commands_of_group(name):
         summary = summary_of(it)
         _fill(
             added.add_parser(it.split()[1], help=summary, description=summary, usage=usage_of(it)), it, common

@@ -166,10 +166,10 @@ _MANY = 1000
 
 def show_count(progress: StatusLine, what: str, done: int, total: int) -> None:
     """Show how many conversations are done; without a total, conversations of a file are being read."""
-    if not total and progress.due:
+    if not total and progress.is_due:
         progress.show(f"{done:,} conversations read")
     elif total and (progress.on or total >= _MANY) and done < total:
-        progress.tell(f"{done:,} of {total:,} conversations {what}.", done, total)
+        progress.show_progress(f"{done:,} of {total:,} conversations {what}.", done, total)
 
 
 def history_export(args: Arguments) -> int:

@@ -79,7 +79,7 @@ class FidelityProgress(StatusLine):
         self.show(text)
 
 
-_HEADER = ("engine", "done", "failed", "passed", "tokens/s", "")
+_HEADER = ("engine", "done", "errors", "passed", "tokens/s", "")
 
 
 class SuiteTable(StatusLine):
@@ -106,13 +106,13 @@ class SuiteTable(StatusLine):
                 self._update()
             else:
                 note(f"{self._doing}.")
-        elif self.due:
+        elif self.is_due:
             self._update()
         elif self.passes_step(self._percent):
             failed = sum(engine.failed for engine in self._runner.progress)
             parts = [
                 f"{self._percent}%: {self._done:,} of {self._total:,} runs",
-                f"{failed:,} failed",
+                counted(failed, "error"),
                 self._rest,
             ]
             note(", ".join(filter(None, parts)))

@@ -70,7 +70,9 @@ async def _replay(args: Arguments, context: CommandContext) -> int:
                     else:
                         left = formats.time_left(began, done, total)
                         percent = "" if progress.on else f"{100 * done // total}%: "
-                        progress.tell(f"{percent}{done:,} of {total:,} runs, {left} left", done, total)
+                        progress.show_progress(
+                            f"{percent}{done:,} of {total:,} runs, {left} left", done, total
+                        )
         if replay.unsaved is not None and not history.warning:
             output.warn(f"Repeated runs were not saved. {replay.unsaved}")
         if args.json:

@@ -59,7 +59,7 @@ def _open(
         registry=context.registry,
         definitions=definitions,
         mode=context.config.lanes.mode,
-        system=context.system(args),
+        system=context.system_prompt(args),
         demo=demo,
         given=settings_of("", args.settings, [definition.name for definition in definitions or ()]),
         preset=None if args.preset is None else find_named("preset", args.preset, context.config.presets),

@@ -40,7 +40,7 @@ def suite_request(
     """Read the file of prompts, and return the request. Raises InputError, for example without consent to the judges."""
     path = args.file
     engines = context.engines(args.engines, args.settings, args.preset)
-    suite = suite_file.read_suite(path, catalog, system=context.system(args))
+    suite = suite_file.read_suite(path, catalog, system=context.system_prompt(args))
     _refuse_problems(path, suite, skip=args.skip_invalid)
     chosen = None
     if args.filter is not None:
@@ -155,7 +155,7 @@ def suite_import(args: Arguments) -> int:
         with _importing() as (importing, progress), command_line.saved.opened_store() as store:
 
             def show(done: int) -> None:
-                if progress.due:
+                if progress.is_due:
                     progress.show(f"{counted(done, 'result')} read")
 
             number, counts = ResultImport(args.files, importing, args.metric, show).save(store)
@@ -226,7 +226,7 @@ def _write(
         def followed() -> Iterator[SuiteEntry]:
             for count, entry in enumerate(entries(importing), start=1):
                 yield entry
-                if progress.due:
+                if progress.is_due:
                     progress.show(f"{counted(count, 'prompt')} written")
 
         prompts, answers = write_suite(followed(), args.new_suite, replaces=args.force)
@@ -252,7 +252,7 @@ async def _import(
                     if problem is not None and counts["refused"] <= suites.PROBLEMS_SHOWN:
                         progress.clear()
                         output.warn(suites.problem_text(path.name, [problem]))
-                    if progress.due:
+                    if progress.is_due:
                         progress.show(f"{counted(counts.total(), 'line')} read")
     again = "`paragone suite export FILE` writes the runs of servers again."
     return await _put_imported(args, number, counts, again)
@@ -304,9 +304,7 @@ async def _run(
         name = f"e{experiment.number}"
         if resumed:
             finished = experiment.done + experiment.failed
-            output.note(
-                f"Going on with experiment {name}: {finished:,} of {experiment.runs:,} runs are finished."
-            )
+            output.note(f"Resuming experiment {name}: {finished:,} of {experiment.runs:,} runs are finished.")
         elif unfinished := await history.call(lambda store: _unfinished(store, experiment)):
             output.note(
                 f"Beginning experiment {name}: e{unfinished.number}, which is not finished, differs in its prompts, "

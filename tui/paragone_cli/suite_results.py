@@ -23,7 +23,7 @@ from paragone_workbench.experiments.voting import ExperimentBallots
 from paragone_workbench.store import Experiment, ExperimentRun, History
 from paragone_workbench.store.votes import Vote
 
-_HEADER = ("engine", "runs", "failed", "passed", "tokens", "TTFT p50 (ms)", "tokens/s p50")
+_HEADER = ("engine", "runs", "errors", "passed", "tokens", "TTFT p50 (ms)", "tokens/s p50")
 
 _SHARED = (
     "(shared): other runs used this machine or server at the same time, which makes answers slower. `--fresh` with "

@@ -99,7 +99,7 @@ class HistoryOpening:
         if failed:
             self.program.say("The history is open now; earlier prompts and answers are saved too.")
         if not self.program.is_leaving:
-            await self.program.reported(then)
+            await self.program.run_and_report_errors(then)
         self._was_attempted.set()
 
 

@@ -12,7 +12,7 @@ from textual.dom import DOMNode
 from textual.message_pump import MessagePump
 from textual.widgets import Input, TextArea
 
-from paragone_tui.keys import sign, without_alt
+from paragone_tui.keys import key_symbol, without_alt
 from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 
 ACT = "act"
@@ -200,7 +200,7 @@ def _without_alt(key: events.Event) -> Sequence[events.Event]:
 
 
 def _character(name: str) -> str:
-    return _CONTROLS.get(name, name) if len(name) == 1 or name in _CONTROLS else sign(name)
+    return _CONTROLS.get(name, name) if len(name) == 1 or name in _CONTROLS else key_symbol(name)
 
 
 def _has_text(target: DOMNode) -> bool:

@@ -32,12 +32,12 @@ class Keys:
     @property
     def first(self) -> str:
         """The first key that works while the user writes, in short notation: a key of both modes, or of lane mode with Alt."""
-        return readable(self.both[:1] or [f"alt+{key}" for key in self.lane[:1]])
+        return readable_keys(self.both[:1] or [f"alt+{key}" for key in self.lane[:1]])
 
     @property
     def in_lane_mode(self) -> str:
         """The first key of lane mode and the words "in lane mode", for texts that stay on the screen when the mode changes."""
-        return f"{readable(self.lane[:1])} in lane mode" if self.lane else self.first
+        return f"{readable_keys(self.lane[:1])} in lane mode" if self.lane else self.first
 
 
 def active_keys(settings: Mapping[str, str]) -> dict[str, Keys]:
@@ -72,14 +72,16 @@ def _is_character(key: str) -> bool:
     return len(key) == 1 or key == "space"
 
 
-def is_sent(key: str) -> bool:
+def is_sent_by_terminals(key: str) -> bool:
     *modifiers, name = key.split("+") if key != "+" else [key]
     if not name or key in _AS_ESCAPE:
         return False
     if len(set(modifiers)) < len(modifiers) or not _MODIFIERS.issuperset(modifiers):
         return False
     if len(name) > 1:
-        return name in _NAMED or re.fullmatch(r"f([1-9]|1\d|2[0-4])", name) is not None or bool(sign(name))
+        return (
+            name in _NAMED or re.fullmatch(r"f([1-9]|1\d|2[0-4])", name) is not None or bool(key_symbol(name))
+        )
     # Terminals send a letter with shift as the capital letter, and a letter with ctrl as the small letter.
     return (
         name.isprintable()
@@ -88,7 +90,7 @@ def is_sent(key: str) -> bool:
     )
 
 
-def sign(name: str) -> str:
+def key_symbol(name: str) -> str:
     """Return the character that a key sends, such as `?` for `question_mark`; empty if the key sends no character."""
     with contextlib.suppress(KeyError):
         found = unicodedata.lookup(_SIGNS.get(name, name).replace("_", " ").upper())
@@ -157,7 +159,7 @@ def bindings(commands: Iterable[ScreenCommand], *, priority: bool = False) -> li
     ]
 
 
-def readable(keys: Iterable[str]) -> str:
+def readable_keys(keys: Iterable[str]) -> str:
     names = {"escape": "esc", "pageup": "pgup", "pagedown": "pgdn"}
     return " ".join(
         "+".join(names.get(part, part) for part in key.split("+")).replace("ctrl+", "^") for key in keys
@@ -175,7 +177,7 @@ def problems(config: Config) -> Iterator[ConfigProblem]:
     own = {command: keys for command, keys in config.keys.items() if command in _BY_ID}
     for command, setting in own.items():
         for key in _split(setting):
-            if not (is_sent(key) or is_sent(without_alt(key))):
+            if not (is_sent_by_terminals(key) or is_sent_by_terminals(without_alt(key))):
                 message = f"No terminal sends a key {key!r}, which is set for {command}."
                 hint = "Write a character, or names such as ctrl+k, f5, alt+left or question_mark."
                 yield problem("keys", command, message, hint)

@@ -66,7 +66,11 @@ class ProgramApp(App[None]):
         """Keys and pastes that arrived before the screen had a field; None once the screen has a field."""
         urgent = (*self.keys["stop"].both, *self.keys["quit"].both)
         self.key_order = key_order.KeyOrder(
-            self, self._key_target, super().on_event, lambda groups: self._saving | self.works(groups), urgent
+            self,
+            self._key_target,
+            super().on_event,
+            lambda groups: self._saving | self.running_workers(groups),
+            urgent,
         )
         self.set_keymap(keys.key_map(self.keys))
 
@@ -152,7 +156,7 @@ class ProgramApp(App[None]):
         self.screen._update_auto_focus()
         return self.focused or self.screen
 
-    def works(self, groups: Container[str]) -> set[asyncio.Task[None]]:
+    def running_workers(self, groups: Container[str]) -> set[asyncio.Task[None]]:
         return {
             worker._task
             for worker in self.workers
@@ -234,24 +238,24 @@ class ProgramApp(App[None]):
         lent = (
             self._driver.lent if isinstance(self._driver, driver.TerminalDriver) else contextlib.nullcontext
         )
-        return await clipboard.edited(text, lent)
+        return await clipboard.edit_in_editor(text, lent)
 
     def copy(self, text: str) -> None:
         """Copy text to the clipboard and show a message. A text that is too long for terminals goes to a file."""
         self.copy_to_clipboard(text)
-        if clipboard.fits(text):
+        if clipboard.can_be_copied(text):
             self.say(f"Copied {len(text):,} characters.")
 
     def copy_to_clipboard(self, text: str) -> None:
         self._clipboard = text
-        if clipboard.fits(text):
+        if clipboard.can_be_copied(text):
             self.run_worker(self._copy(text), group="clipboard")
         else:
             self.copy_to_file(text)
 
     async def _copy(self, text: str) -> None:
         if not await clipboard.give_to_tmux(text) and self._driver is not None:
-            self._driver.write(clipboard.sequence(text, os.environ))
+            self._driver.write(clipboard.copy_sequence(text, os.environ))
 
     def copy_to_file(self, text: str) -> None:
         try:
@@ -262,7 +266,8 @@ class ProgramApp(App[None]):
             self.say(f"{len(text):,} characters are written to {path}.")
 
     def save(self, work: Coroutine[None, None, None]) -> None:
-        """Run a coroutine that saves something, in the background. The program waits for it before it ends, and so do keys."""
+        """Run a coroutine that saves something, in the background. Until it has finished, the program does not exit, and
+        key presses wait."""
         # Not a Textual worker: Textual cancels workers before the application unmounts.
         task = asyncio.create_task(work)
         self._saving.add(task)
@@ -314,7 +319,7 @@ class ProgramApp(App[None]):
             return
         self.notify(str(error), severity="error", timeout=12, markup=False)
 
-    async def reported(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+    async def run_and_report_errors(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         try:
             await work()
         except ParagoneError as error:

@@ -14,7 +14,12 @@ from paragone.options import address_option, describe
 from paragone.texts import without_key_words
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
-from paragone_workbench.engines.definitions import EngineDefinition, expand_home, resolve, load_and_sampling_options
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+    expand_home,
+    load_and_sampling_options,
+    resolve,
+)
 from paragone_workbench.engines.failures import naming
 from paragone_workbench.engines.registry import Registry, reached
 from paragone_workbench.models import USUAL_FOLDER
@@ -178,7 +183,9 @@ def _with_valid_options(engine: EngineDefinition, backend: Backend) -> EngineDef
     valid: dict[str, Json] = {}
     for name, value in engine.options.items():
         with contextlib.suppress(InputError):
-            load_and_sampling_options(dataclasses.replace(engine, address=None, options={name: value}), backend)
+            load_and_sampling_options(
+                dataclasses.replace(engine, address=None, options={name: value}), backend
+            )
             valid[name] = value
     address = engine.address if address_option(backend.load_options) is not None else None
     return dataclasses.replace(engine, address=address, options=valid)

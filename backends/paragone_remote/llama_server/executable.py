@@ -148,7 +148,7 @@ def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
     return command, f"xllamacpp {installed}"
 
 
-async def with_flags(command: tuple[str, ...], name: str) -> LlamaServerProgram:
+async def read_program(command: tuple[str, ...], name: str) -> LlamaServerProgram:
     """Return the program with its arguments. Raises InputError if an argument that paragone needs is missing; see
     `program_output`."""
     status = Path(command[0]).stat()
@@ -198,12 +198,12 @@ async def printed(program: LlamaServerProgram, argument: str) -> str:
     return _outputs[key]
 
 
-def build_in_version(printed: str) -> dict[str, str]:
+def facts_in_version(printed: str) -> dict[str, str]:
     matches = {name: pattern.search(printed) for name, pattern in _BUILD.items()}
     return {name: plain(match[1]) for name, match in matches.items() if match}
 
 
-async def described(command: tuple[str, ...], name: str) -> dict[str, str]:
+async def facts_of_program(command: tuple[str, ...], name: str) -> dict[str, str]:
     """Return a program, its version and its devices, as facts for the user. Raises the same errors as `program_output`."""
     listed = await program_output(command, name, "--list-devices")
     if _HEADING not in listed:

@@ -27,12 +27,12 @@ from paragone.options import build
 from paragone.threads import physical_cores
 from paragone.worker.process import EngineProcess
 from paragone_remote import options as remote_options
-from paragone_remote.answers import no_template
+from paragone_remote.answers import no_template_caution
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.faults import FAULTS, IncompleteAnswer
 from paragone_remote.llama_server import executable
 from paragone_remote.openai_engine import OpenAIEngine, computes_embeddings
-from paragone_remote.openai_servers import find_models, identify, identity_of, read_slots
+from paragone_remote.openai_servers import find_models, identify_server, identity_of, read_slots
 from paragone_remote.transport import EndpointClient, connected
 
 _LOOPBACK = "127.0.0.1"
@@ -346,7 +346,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
     given = build(remote_options.LlamaServerLoadOptions, request.options, owner="llama-server")
     path = Path(request.model).expanduser().absolute()
     header = await asyncio.to_thread(check_model, path)
-    program = await executable.with_flags(*executable.find_program(given.program))
+    program = await executable.read_program(*executable.find_program(given.program))
     options = remote_options.with_defaults(
         given, await executable.devices_of(program) if given.n_gpu_layers != 0 else ()
     )
@@ -367,7 +367,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
         process = await share.enter_async_context(like.shared(on_progress))
         http = await share.enter_async_context(connected(process.endpoint))
         listed = await find_models(http)
-        server = await identify(http)
+        server = await identify_server(http)
         # The model continues plain text if it has no chat template, or if the options set an empty one.
         template = options.chat_template
         raw = not (header.values.get("tokenizer.chat_template") if template is None else template)
@@ -377,14 +377,14 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             "server": server.title,
             "origin": program.name,
             **server.facts,
-            **executable.build_in_version(await executable.printed(program, "--version")),
+            **executable.facts_in_version(await executable.printed(program, "--version")),
             **facts_in_log(process.process.output()),
             **_facts_of_options(options, threads),
         }
         if parameters is not None:
             facts["parameters"] = str(parameters)
         if server.template and not raw:
-            facts["chat template"] = remote_options.lines(server.template)
+            facts["chat template"] = remote_options.clean_lines(server.template)
         loaded = paragone.LoadedModel(
             name=name,
             context=server.context,
@@ -392,7 +392,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             quantization=header.quantization,
             architecture=header.architecture,
             vision=bool(server.vision) and not raw,
-            cautions=(no_template(name),) if raw else (),
+            cautions=(no_template_caution(name),) if raw else (),
             capabilities=replace(
                 remote_options.CAPABILITIES, embeddings=await computes_embeddings(http, server, alias)
             ),

@@ -88,7 +88,7 @@ class AnswerChecks(runs.ConformanceFixtures):
 
     async def test_an_answer_can_be_limited(self, subject: runs.Subject) -> None:
         """The option `max_tokens`, if any, ends the answer, and the reason of the Finish is `length`."""
-        runs.needs(subject.has_option("max_tokens"), "the backend has no sampling option max_tokens")
+        runs.skip_unless(subject.has_option("max_tokens"), "the backend has no sampling option max_tokens")
         cut = False
         full = 0
         for limit in LIMITS:
@@ -110,11 +110,11 @@ class AnswerChecks(runs.ConformanceFixtures):
         assert full < len(LIMITS), (
             "answers that reach max_tokens end with the reason 'stop': yield Finish(reason='length') for them"
         )
-        runs.needs(cut, "the model ends its answers before max_tokens is reached")
+        runs.skip_unless(cut, "the model ends its answers before max_tokens is reached")
 
     async def test_a_json_schema_is_followed(self, subject: runs.Subject) -> None:
         """The option `json_schema`, if any, makes answers follow the schema. An invalid schema raises InputError."""
-        runs.needs(subject.has_option("json_schema"), "the backend has no sampling option json_schema")
+        runs.skip_unless(subject.has_option("json_schema"), "the backend has no sampling option json_schema")
         for wrong in ("{", "[]", '{"type": "text"}'):
             work = subject.run(subject.asked(also={"json_schema": wrong}))
             await runs.refused(work, kind=errors.InputError)
@@ -148,7 +148,7 @@ class AnswerChecks(runs.ConformanceFixtures):
             requests.Message(role="assistant", text=begun),
         )
         run = subject.complete(requests.RunRequest(messages=messages, sampling=subject.sampling))
-        if not subject.able.continues:
+        if not subject.capabilities.continues:
             try:
                 await run
             except errors.InputError as error:
@@ -175,7 +175,7 @@ class AnswerChecks(runs.ConformanceFixtures):
 
     async def test_a_cold_run_reuses_nothing(self, subject: runs.Subject) -> None:
         """A cold run of a local engine processes its whole prompt."""
-        runs.needs(subject.able.local, "the backend is not local")
+        runs.skip_unless(subject.capabilities.local, "the backend is not local")
         await subject.answer(subject.asked())
         events = await subject.answer(subject.asked(cold=True))
         assert runs.finish_of(events).usage.cached_tokens in (None, 0)
@@ -228,7 +228,7 @@ class AnswerChecks(runs.ConformanceFixtures):
 
     async def test_the_reported_seed_reproduces_the_answer(self, subject: runs.Subject) -> None:
         """With the capability `seed`, a cold run with the reported seed gives the same answer, whatever ran in between."""
-        runs.needs(subject.able.seed, "the backend does not declare `seed`")
+        runs.skip_unless(subject.capabilities.seed, "the backend does not declare `seed`")
         assert subject.has_option("seed"), (
             "a backend that declares `seed` needs a sampling option of that name"
         )
@@ -245,26 +245,26 @@ class AnswerChecks(runs.ConformanceFixtures):
         """The reported text and ids of the prompt, if any, equal the results of `tokenize`."""
         request = dataclasses.replace(subject.asked(), prompt_ids=True)
         settings = runs.settings_of(await subject.answer(request))
-        if subject.able.tokenize:
+        if subject.capabilities.tokenize:
             tokenized = await subject.prompt_of(request)
             assert settings.prompt in (None, tokenized.text) or tokenized.text is None
             assert settings.prompt_ids in (None, tokenized.ids)
 
     async def test_a_plain_text_is_continued(self, subject: runs.Subject) -> None:
         """A run without messages continues the plain text, without a chat template."""
-        runs.needs(subject.able.plain_text, "the backend does not declare `plain_text`")
+        runs.skip_unless(subject.capabilities.plain_text, "the backend does not declare `plain_text`")
         request = requests.RunRequest(
             messages=(), text="The sea is deep, and", sampling=subject.sampling, prompt_ids=True
         )
         settings = runs.settings_of(await subject.answer(request))
         assert settings.prompt in (None, request.text), f"the prompt is {settings.prompt!r}"
-        if settings.prompt_ids is not None and subject.able.tokenize:
+        if settings.prompt_ids is not None and subject.capabilities.tokenize:
             assert settings.prompt_ids == await subject.ids_of(request.text), "the prompt is another text"
 
     async def test_tokens_are_continued(self, subject: runs.Subject) -> None:
         """A run without messages and text continues the given tokens, and the engine adds no tokens."""
-        runs.needs(
-            subject.able.token_ids and subject.able.tokenize,
+        runs.skip_unless(
+            subject.capabilities.token_ids and subject.capabilities.tokenize,
             "the backend does not accept token ids, or does not tokenize",
         )
         ids = await subject.ids_of("The sea is deep, and")
@@ -275,15 +275,17 @@ class AnswerChecks(runs.ConformanceFixtures):
 
     async def test_stop_ends_a_run(self, subject: runs.Subject, long_sampling: runs.Sampling) -> None:
         """A run that is stopped during its answer ends with a Finish whose reason is `cancelled`."""
-        await subject.stops(lambda: subject.engine.run(runs.asked(runs.COUNTING, long_sampling)), tokens=3)
+        await subject.check_stop(
+            lambda: subject.engine.run(runs.asked(runs.COUNTING, long_sampling)), tokens=3
+        )
 
     async def test_stop_ends_a_run_at_its_start(
         self, subject: runs.Subject, long_sampling: runs.Sampling
     ) -> None:
         """A run that is stopped at its first event, during a long prompt, ends with the reason `cancelled`."""
-        text = subject.long_text(3000) if subject.able.local else runs.words(100)
+        text = subject.long_text(3000) if subject.capabilities.local else runs.words(100)
         request = runs.asked(f"{runs.COUNTING} {text}", long_sampling)
-        await subject.stops(lambda: subject.engine.run(request), tokens=0)
+        await subject.check_stop(lambda: subject.engine.run(request), tokens=0)
 
     async def test_stop_without_a_run_does_nothing(self, subject: runs.Subject) -> None:
         """`stop` without a run has no effect on the next run."""
@@ -321,7 +323,7 @@ class AnswerChecks(runs.ConformanceFixtures):
             return True
 
         request = runs.asked(runs.COUNTING, long_sampling)
-        await subject.interrupted(lambda: subject.engine.run(request), 3, cancel)
+        await subject.check_interruption(lambda: subject.engine.run(request), 3, cancel)
 
     async def test_what_cannot_be_opened_is_refused(self, subject: runs.Subject) -> None:
         """The error for an unknown model, an unknown load option or an invalid value contains its name."""
@@ -352,12 +354,14 @@ class AnswerChecks(runs.ConformanceFixtures):
     async def test_a_prompt_beyond_the_context_is_refused(self, subject: runs.Subject) -> None:
         """A local engine refuses a prompt that is too long, and does not cut it. The error reports the prompt's length."""
         context = subject.engine.loaded.context or 0
-        runs.needs(subject.able.local and context > 0, "the backend is not local, or its context is unknown")
+        runs.skip_unless(
+            subject.capabilities.local and context > 0, "the backend is not local, or its context is unknown"
+        )
         request = subject.asked(runs.words(context + 1))
         work = subject.run(request, "refusing the prompt")
         error = await runs.refused(work, kind=errors.ContextOverflow)
         assert error.context == context
         assert error.tokens >= context, f"ContextOverflow for {error.tokens} tokens, which fit in {context}"
-        if subject.able.tokenize:
+        if subject.capabilities.tokenize:
             assert error.tokens == len((await subject.prompt_of(request)).ids)
         await subject.still_answers()

@@ -263,7 +263,7 @@ class OpeningChecks(runs.ConformanceFixtures):
         A server with the capability `loads` describes the model as loaded or not. No other program may use the model
         during this test.
         """
-        loads = subject.able.loads
+        loads = subject.capabilities.loads
         other = await subject.open()
         left = await subject.within("closing", other.close())
         assert left is None, f"closing one of two engines reports {left}"
@@ -279,7 +279,7 @@ class OpeningChecks(runs.ConformanceFixtures):
 
     async def test_texts_are_embedded(self, subject: runs.Subject) -> None:
         """Each text has a vector, which does not depend on the other texts. Backends without embeddings raise an error."""
-        if not subject.able.embeddings:
+        if not subject.capabilities.embeddings:
             await runs.refused(embed(subject, texts=TEXTS), kind=errors.ParagoneError)
             return
         vectors = check_vectors(await embed(subject, texts=(*TEXTS, TEXTS[0])), 4)
@@ -291,8 +291,8 @@ class OpeningChecks(runs.ConformanceFixtures):
 
     async def test_tokens_are_embedded(self, subject: runs.Subject) -> None:
         """Sequences of tokens have vectors like texts, and the engine adds no tokens."""
-        able = subject.able
-        runs.needs(
+        able = subject.capabilities
+        runs.skip_unless(
             able.embeddings and able.token_ids and able.tokenize,
             "the backend does not embed token ids, or does not tokenize",
         )
@@ -305,7 +305,7 @@ class OpeningChecks(runs.ConformanceFixtures):
 
     async def test_embedding_can_be_stopped(self, subject: runs.Subject) -> None:
         """`stop` ends `embed` soon, with an EngineError unless all vectors are complete. The engine is then free."""
-        runs.needs(subject.able.embeddings, "the backend does not compute embeddings")
+        runs.skip_unless(subject.capabilities.embeddings, "the backend does not compute embeddings")
         task = asyncio.ensure_future(
             subject.engine.embed(requests.EmbedRequest(texts=(subject.long_text(500),) * 16))
         )

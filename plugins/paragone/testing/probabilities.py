@@ -27,7 +27,7 @@ class ProbabilityChecks(runs.ConformanceFixtures):
     async def test_tokens_agree_with_the_run(self, subject: runs.Subject) -> None:
         """`tokenize` counts as many tokens as the run's prompt has. Backends without `tokenize` raise an error."""
         request = subject.asked("How long is this prompt?")
-        if not subject.able.tokenize:
+        if not subject.capabilities.tokenize:
             await runs.refused(subject.prompt_of(request), kind=errors.ParagoneError)
             return
         tokenized = await subject.prompt_of(request)
@@ -47,7 +47,7 @@ class ProbabilityChecks(runs.ConformanceFixtures):
 
     async def test_a_text_is_tokenized(self, subject: runs.Subject) -> None:
         """A plain text has the same tokens each time, and a longer text has more tokens."""
-        runs.needs(subject.able.tokenize, "the backend does not tokenize")
+        runs.skip_unless(subject.capabilities.tokenize, "the backend does not tokenize")
         text = "The sea is deep."
         once, again, twice = [
             await subject.tokenize(requests.TokenizeRequest(text=part))
@@ -58,7 +58,7 @@ class ProbabilityChecks(runs.ConformanceFixtures):
         assert min(once.ids) >= 0, f"invalid token ids: {once.ids}"
         if once.text is not None:
             assert text in once.text, f"the tokenized text is {once.text!r}"
-        if subject.able.token_ids and subject.able.score:
+        if subject.capabilities.token_ids and subject.capabilities.score:
             bare = await subject.tokenize(requests.TokenizeRequest(text=text, bos=False))
             assert bare.ids in (once.ids, once.ids[1:]), "more than the BOS token is missing without it"
             back = await subject.tokenize(requests.TokenizeRequest(ids=bare.ids))
@@ -71,12 +71,12 @@ class ProbabilityChecks(runs.ConformanceFixtures):
         try:
             events = await subject.run(subject.asked(logprobs=top))
         except errors.ParagoneError as error:
-            if top is None or subject.able.logprobs:
+            if top is None or subject.capabilities.logprobs:
                 raise
             runs.check_error(error)
             return
         tokens = runs.tokens_of(events)
-        if top is None or not subject.able.logprobs:
+        if top is None or not subject.capabilities.logprobs:
             for token in tokens:
                 bare = token.logprob is None and not token.top
                 assert bare, f"not requested, or not declared, but this was sent: {token!r}"
@@ -94,13 +94,13 @@ class ProbabilityChecks(runs.ConformanceFixtures):
         Equal log-probabilities show that masks, caches and the positions of logits are right. The allowed difference is the
         engine's own noise.
         """
-        able = subject.able
-        runs.needs(able.logprobs and able.score, "the backend has no log-probabilities or no scores")
+        able = subject.capabilities
+        runs.skip_unless(able.logprobs and able.score, "the backend has no log-probabilities or no scores")
         fixed = {name: value for name, value in FIXED.items() if subject.has_option(name)}
         request = subject.asked("Name three colours.", fixed, cold=True, logprobs=0)
         tokens = runs.tokens_of(await subject.run(request))
         written = [token for token in tokens if token.channel == "answer"]
-        runs.needs(
+        runs.skip_unless(
             0 < len(written) == len(tokens),
             "the model thought first, so its answer does not directly follow the prompt",
         )
@@ -114,7 +114,7 @@ class ProbabilityChecks(runs.ConformanceFixtures):
                 zip(written, scored, strict=False),
             )
         )
-        runs.needs(bool(pairs), "tokenizing the answer gives other tokens than those generated")
+        runs.skip_unless(bool(pairs), "tokenizing the answer gives other tokens than those generated")
         noise = await noise_in(subject, request, written, wanted)
         ones = [one.logprob for one, _ in pairs if one.logprob is not None]
         others = [other.logprob for _, other in pairs if other.logprob is not None]
@@ -126,7 +126,7 @@ class ProbabilityChecks(runs.ConformanceFixtures):
         """The tokens of a given text have log-probabilities and numbers of bytes. Backends without `score` raise an error."""
         messages = subject.asked("Tell me of the sea.").messages if answering else ()
         request = requests.ScoreRequest(text=TEXT, messages=messages, top=2)
-        if not subject.able.score:
+        if not subject.capabilities.score:
             await runs.refused(subject.score(request), kind=errors.ParagoneError)
             return
         events = await subject.score(request)
@@ -152,8 +152,8 @@ class ProbabilityChecks(runs.ConformanceFixtures):
 
     async def test_tokens_are_scored_as_their_text(self, subject: runs.Subject) -> None:
         """The tokens of a text have the same scores as the text itself. The first token has no log-probability."""
-        able = subject.able
-        runs.needs(
+        able = subject.capabilities
+        runs.skip_unless(
             able.score and able.token_ids and able.distributions, "the backend does not score token ids"
         )
         ids = await subject.ids_of(TEXT)
@@ -174,16 +174,16 @@ class ProbabilityChecks(runs.ConformanceFixtures):
     @pytest.mark.parametrize("how", ["stopped", "left"])
     async def test_a_score_can_be_stopped(self, subject: runs.Subject, how: str) -> None:
         """`stop` ends a score as it ends a run, and the engine is free for the next job."""
-        runs.needs(subject.able.score, "the backend does not score")
+        runs.skip_unless(subject.capabilities.score, "the backend does not score")
         request = requests.ScoreRequest(text=subject.long_text(3000))
         if how == "left":
-            await subject.ended(subject.engine.score(request), stop=False)
+            await subject.count_until_end(subject.engine.score(request), stop=False)
         else:
-            await subject.stops(lambda: subject.engine.score(request), tokens=0)
+            await subject.check_stop(lambda: subject.engine.score(request), tokens=0)
 
     async def test_distributions_are_complete(self, subject: runs.Subject) -> None:
         """Each token has a row as wide as the vocabulary. Backends without distributions raise an error."""
-        if not subject.able.distributions:
+        if not subject.capabilities.distributions:
             work = rows_of(subject, requests.DistributionsRequest(ids=(0, 1)))
             await runs.refused(work, kind=errors.ParagoneError)
             return
@@ -199,8 +199,8 @@ class ProbabilityChecks(runs.ConformanceFixtures):
 
     async def test_distributions_agree_with_the_score(self, subject: runs.Subject) -> None:
         """A softmax of the rows equals the score of the same text, except for the engine's own noise."""
-        engine, able = subject.engine, subject.able
-        runs.needs(able.distributions and able.score, "the backend has no distributions or no scores")
+        engine, able = subject.engine, subject.capabilities
+        runs.skip_unless(able.distributions and able.score, "the backend has no distributions or no scores")
         ids = await subject.ids_of(TEXT)
         scored = runs.tokens_of(await subject.score(requests.ScoreRequest(text=TEXT)))
         start = len(ids) - len(scored)
@@ -216,15 +216,15 @@ class ProbabilityChecks(runs.ConformanceFixtures):
     @pytest.mark.parametrize("how", ["stopped", "left"])
     async def test_distributions_can_be_stopped(self, subject: runs.Subject, how: str) -> None:
         """`stop`, or closing the generator, ends distributions early without an error, and the engine is free for a run."""
-        runs.needs(subject.able.distributions, "the backend has no distributions")
+        runs.skip_unless(subject.capabilities.distributions, "the backend has no distributions")
         ids = await subject.ids_of(subject.long_text(500))
         stream = subject.engine.distributions(requests.DistributionsRequest(ids=ids, batch=1))
-        rows = await subject.ended(stream, stop=how == "stopped", size=lambda block: block.rows)
+        rows = await subject.count_until_end(stream, stop=how == "stopped", size=lambda block: block.rows)
         assert rows < len(ids), "all rows were sent, although the stop came after the first"
 
     async def test_invalid_sequences_are_refused(self, subject: runs.Subject) -> None:
         """A token outside the vocabulary, or a sequence longer than the context, raises an InputError."""
-        runs.needs(subject.able.distributions, "the backend has no distributions")
+        runs.skip_unless(subject.capabilities.distributions, "the backend has no distributions")
         ids = await subject.ids_of(TEXT)
         size = await subject.vocabulary_size()
         wrong = [(*ids[:3], size), (*ids[:3], -1)]
@@ -240,7 +240,9 @@ class ProbabilityChecks(runs.ConformanceFixtures):
         try:
             vocabulary = await subject.within("the vocabulary", subject.engine.vocabulary())
         except errors.ParagoneError as error:
-            assert not subject.able.distributions, "a backend with distributions must return its vocabulary"
+            assert not subject.capabilities.distributions, (
+                "a backend with distributions must return its vocabulary"
+            )
             runs.check_error(error)
             return
         runs.check_value(vocabulary)
@@ -253,13 +255,13 @@ class ProbabilityChecks(runs.ConformanceFixtures):
 
     async def test_top_tokens_are_ranked(self, subject: runs.Subject) -> None:
         """Each position has its most likely tokens in order. Backends without `top_tokens` raise an error."""
-        if not subject.able.top_tokens:
-            work = tops_of(subject, requests.TopTokensRequest(ids=(0, 1)))
+        if not subject.capabilities.top_tokens:
+            work = top_tokens_of(subject, requests.TopTokensRequest(ids=(0, 1)))
             await runs.refused(work, kind=errors.ParagoneError)
             return
         ids = await subject.ids_of(TEXT)
         request = requests.TopTokensRequest(ids=ids, start=2, top=4)
-        found = await tops_of(subject, request)
+        found = await top_tokens_of(subject, request)
         assert len(found) == len(ids) - 2, f"{len(found)} positions were reported instead of {len(ids) - 2}"
         size = await subject.vocabulary_size()
         for top in found:
@@ -267,12 +269,12 @@ class ProbabilityChecks(runs.ConformanceFixtures):
 
     async def test_top_tokens_follow_the_sequence(self, subject: runs.Subject) -> None:
         """The most likely tokens depend on the tokens before a position, and not on later tokens or on earlier requests."""
-        runs.needs(subject.able.top_tokens, "the backend does not report top tokens")
+        runs.skip_unless(subject.capabilities.top_tokens, "the backend does not report top tokens")
         whole = await subject.ids_of(TEXT)
         ranked = []
         for ids in (whole, whole, whole[:-1]):
             request = requests.TopTokensRequest(ids=ids, start=1)
-            found = await tops_of(subject, request)
+            found = await top_tokens_of(subject, request)
             ranked.append([top[0].id for top in found])
         first, again, shorter = ranked
         assert first == again, "the same sequence gave other tokens"
@@ -281,10 +283,10 @@ class ProbabilityChecks(runs.ConformanceFixtures):
 
     async def test_top_tokens_can_be_ended(self, subject: runs.Subject) -> None:
         """`stop` ends `top_tokens` early without an error, and the engine is free for the next run."""
-        runs.needs(subject.able.top_tokens, "the backend does not report top tokens")
+        runs.skip_unless(subject.capabilities.top_tokens, "the backend does not report top tokens")
         ids = await subject.ids_of(subject.long_text(500))
         stream = subject.engine.top_tokens(requests.TopTokensRequest(ids=ids))
-        tops = await subject.ended(stream, stop=True)
+        tops = await subject.count_until_end(stream, stop=True)
         assert tops < len(ids), "all positions were sent, although the stop came after the first"
 
 
@@ -295,7 +297,7 @@ async def noise_in(
     wanted: requests.ScoreRequest,
 ) -> runs.Noise:
     """Measure the engine's own noise on the tokens of an answer."""
-    if subject.able.distributions and subject.able.tokenize:
+    if subject.capabilities.distributions and subject.capabilities.tokenize:
         prompt = await subject.prompt_of(request)
         ids = [*prompt.ids, *(token.id for token in written if token.id is not None)]
         return await subject.noise(ids)
@@ -377,7 +379,9 @@ def check_top(top: tuple[Alternative, ...], count: int, size: int) -> None:
     )
 
 
-async def tops_of(subject: runs.Subject, request: requests.TopTokensRequest) -> list[tuple[Alternative, ...]]:
+async def top_tokens_of(
+    subject: runs.Subject, request: requests.TopTokensRequest
+) -> list[tuple[Alternative, ...]]:
     """Return the top tokens of all positions."""
 
     async def collect() -> list[tuple[Alternative, ...]]:

@@ -92,7 +92,7 @@ def _unblocked(seconds: float, what: str) -> Iterator[None]:
         signal.signal(signal.SIGUSR1, before)
 
 
-def needs(able: bool, otherwise: str) -> None:
+def skip_unless(able: bool, otherwise: str) -> None:
     """Skip the test, with the reason `otherwise`, unless the backend has the feature that the test checks."""
     if not able:
         pytest.skip(otherwise)
@@ -298,7 +298,7 @@ class Subject:
     grace: float
 
     @property
-    def able(self) -> models.Capabilities:
+    def capabilities(self) -> models.Capabilities:
         """The capabilities of the engine."""
         return self.engine.loaded.capabilities or self.backend.capabilities
 
@@ -367,7 +367,9 @@ class Subject:
 
     async def ids_of(self, text: str) -> tuple[int, ...]:
         """Return the tokens of a text."""
-        assert self.able.tokenize, "a backend with distributions or top tokens must be able to tokenize"
+        assert self.capabilities.tokenize, (
+            "a backend with distributions or top tokens must be able to tokenize"
+        )
         return (await self.tokenize(requests.TokenizeRequest(text=text))).ids
 
     async def noise(self, ids: Sequence[int]) -> Noise:
@@ -378,7 +380,7 @@ class Subject:
         """Return the number of tokens in the vocabulary."""
         return (await self.within("the vocabulary", self.engine.vocabulary())).size
 
-    async def ended(
+    async def count_until_end(
         self, stream: AsyncGenerator[T, None], *, stop: bool, size: Callable[[T], int] = lambda item: 1
     ) -> int:
         """End a stream after its first item, by `stop` or by closing the stream. Return the total size of the items.
@@ -401,7 +403,7 @@ class Subject:
         await self.still_answers()
         return total
 
-    async def stops(self, start: Callable[[], AsyncGenerator[Event, None]], tokens: int) -> None:
+    async def check_stop(self, start: Callable[[], AsyncGenerator[Event, None]], tokens: int) -> None:
         """Check that a run or a score can be stopped after this many tokens, and that the engine is then free."""
 
         async def stop(events: list[Event], task: asyncio.Task[None]) -> bool:
@@ -411,9 +413,9 @@ class Subject:
             assert reason in ("cancelled", "stop", "length"), f"a run ends with {reason!r}"
             return reason == "cancelled"
 
-        await self.interrupted(start, tokens, stop)
+        await self.check_interruption(start, tokens, stop)
 
-    async def interrupted(
+    async def check_interruption(
         self,
         start: Callable[[], AsyncGenerator[Event, None]],
         tokens: int,

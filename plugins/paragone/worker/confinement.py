@@ -57,7 +57,7 @@ def close_network() -> None:
         raise OSError(errno.ENOSYS, "paragone does not know how on this system")
 
 
-def close_network_if(word: str) -> None:
+def close_network_if_asked(word: str) -> None:
     """Close the network if `word` is `closed`. If the system cannot, print a warning on standard error and continue."""
     if word != "closed":
         return
@@ -73,7 +73,7 @@ def hide_process() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def what_opens() -> tuple[str, ...]:
+def kinds_of_sockets_that_open() -> tuple[str, ...]:
     """Return the kinds of sockets, other than Unix sockets, that this process can open: `TCP`, `UDP`, `IPv6` and others."""
     import socket  # imported here so that an engine's process starts without this module
 
@@ -158,10 +158,10 @@ def _enter_sandbox() -> None:
 
 def _try() -> None:
     close_network()
-    opened = what_opens()
+    opened = kinds_of_sockets_that_open()
     if child := os.fork():  # the filter must hold for child processes too
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-    sys.stdout.write(" ".join(dict.fromkeys(opened + what_opens())))
+    sys.stdout.write(" ".join(dict.fromkeys(opened + kinds_of_sockets_that_open())))
 
 
 if __name__ == "__main__":

@@ -138,10 +138,10 @@ def serve(descriptor: int, engine: str) -> None:
     connection = socket.socket(fileno=descriptor)
     connection.set_inheritable(False)  # child processes of the engine must not keep the pipe open
     runner = JobRunner(connection, engine)
-    runner.say(protocol.WorkerMessage(version=protocol.VERSION))
+    runner.send_message(protocol.WorkerMessage(version=protocol.VERSION))
     threading.Thread(target=runner.listen, daemon=True).start()
     while (job := runner.waiting.get()) is not None:
-        runner.do(job)
+        runner.execute(job)
     runner.close()
     os._exit(0)  # skips the engine's atexit handlers: some of them hang
 
@@ -167,7 +167,7 @@ class JobRunner:
             "distributions": _given(requests.DistributionsRequest, self._distributions),
         }
 
-    def say(self, message: protocol.WorkerMessage) -> None:
+    def send_message(self, message: protocol.WorkerMessage) -> None:
         """Send one message. End the process if the application has closed the pipe."""
         line = protocol.dump_message(message)
         with self._lock:
@@ -181,9 +181,9 @@ class JobRunner:
         last: Job | None = None
         for do, number, request in self._commands():
             if do == "ping":
-                self.say(protocol.WorkerMessage(number))
+                self.send_message(protocol.WorkerMessage(number))
             elif do not in ("stop", "taken"):
-                last = Job((do, number, request), self.say)
+                last = Job((do, number, request), self.send_message)
                 self.waiting.put(last)
             elif last is not None and last.number == number:
                 if do == "stop":
@@ -212,16 +212,16 @@ class JobRunner:
                 line.clear()
             line += start
 
-    def do(self, job: Job) -> None:
+    def execute(self, job: Job) -> None:
         try:
             answer = self._handlers[job.do](job)
             data = {} if answer is None else wire.to_json(answer)
-            self.say(protocol.WorkerMessage(job.number, answer=data))
+            self.send_message(protocol.WorkerMessage(job.number, answer=data))
         except Exception as error:  # noqa: BLE001 (the outermost handler of a worker)
             import traceback  # imported here because most workers never need this import
 
             traceback.print_exc()
-            self.say(protocol.WorkerMessage(job.number, error=self._explained(error)))
+            self.send_message(protocol.WorkerMessage(job.number, error=self._explained(error)))
 
     def _explained(self, error: Exception) -> errors.ParagoneError:
         if isinstance(error, errors.ParagoneError):
@@ -253,7 +253,7 @@ class JobRunner:
 
         def report(fraction: float) -> None:
             progress = LoadProgress(fraction=fraction)
-            self.say(protocol.WorkerMessage(job.number, items=(progress,)))
+            self.send_message(protocol.WorkerMessage(job.number, items=(progress,)))
 
         loaded = engine.load(request, options, report, job)
         self._engine = engine
@@ -280,7 +280,7 @@ class JobRunner:
                     return
                 buffer.slot(slot, len(numbers))[:] = numbers
                 filled = protocol.FilledSlot(slot=slot, start=start, rows=rows, vocab_size=vocab_size)
-                self.say(protocol.WorkerMessage(job.number, items=(filled,)))
+                self.send_message(protocol.WorkerMessage(job.number, items=(filled,)))
                 slot = (slot + 1) % protocol.SLOTS
 
 

@@ -52,14 +52,14 @@ def main() -> None:
         folders[engine.partition(":")[0].partition(".")[0]] = folder
     del sys.path[0]  # this script's own folder, whose modules must not be top-level modules
     sys.meta_path.insert(0, PackageFinder(folders))
-    from paragone.worker.confinement import close_network_if
+    from paragone.worker.confinement import close_network_if_asked
 
     if pipe == "-":
-        close_network_if(network)
-        become(command, parent)
+        close_network_if_asked(network)
+        replace_process_with(command, parent)
     else:
         die_with_parent(parent)
-        close_network_if(network)
+        close_network_if_asked(network)
         from paragone.worker.serve import serve
 
         serve(int(pipe), engine)
@@ -83,7 +83,7 @@ def die_with_parent(parent: int) -> None:
         os._exit(0)
 
 
-def become(command: "list[str]", parent: int) -> None:
+def replace_process_with(command: "list[str]", parent: int) -> None:
     """Become a program that ends with its parent, even if the parent is killed."""
     try:
         if sys.platform == "linux":

@@ -83,7 +83,7 @@ async def test_weights_of_32_bits_are_loaded_as_16_bits(estimated, driver):
     assert wide.weights == gpu.weights
 
 
-async def test_a_quantized_cache_has_its_scales(estimated, driver):
+async def test_the_size_of_a_quantized_cache_includes_its_scales(estimated, driver):
     driver()
     for kind, bits in (("q8", 8.5), ("q4", 4.5)):
         gpu, _ = (await estimated("exllamav3", cache_type=kind)).devices

@@ -57,7 +57,7 @@ def test_all_end_tokens_are_found(read):
     files = read(config={"eos_token_id": [7, 8], "text_config": {"eos_token_id": 9}})
     known = {"<|im_end|>": 258, "<|end_of_text|>": 259}
     # config.json, generation_config.json, tokenizer_config.json and the vocabulary
-    assert files.ends(known.get) == {7, 8, 9, 258, 259}
+    assert files.end_tokens(known.get) == {7, 8, 9, 258, 259}
     assert (files.bos, files.eos) == ("<|bos|>", "<|im_end|>")
 
 
@@ -99,7 +99,7 @@ def test_a_token_that_ends_channels_ends_answers_in_models_without_channels(read
         ),
     ],
 )
-def test_it_is_detected_whether_a_text_begins_with_a_bos_token(settings, tokenizer, adds, read):
+def test_whether_texts_begin_with_a_bos_token_is_detected(settings, tokenizer, adds, read):
     assert read(files={"tokenizer_config.json": settings, "tokenizer.json": tokenizer}).adds_bos == adds
 
 

@@ -39,7 +39,7 @@ async def test_the_option_selects_the_build(build, model_path):
     await engine.close()
 
 
-def test_the_native_build_is_preferred(fresh, only):
+def test_the_native_build_is_preferred_to_the_prebuilt_one(fresh, only):
     (build, *_) = INSTALLED
     native, prebuilt = InstalledBuild("native", "a", build.file), InstalledBuild("prebuilt", "b", build.file)
     only(native, prebuilt)

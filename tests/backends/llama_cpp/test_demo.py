@@ -39,7 +39,9 @@ async def test_listing_demo_models_does_not_create_them(whole_model_path, tmp_pa
 
 
 @pytest.mark.model
-async def test_a_link_into_a_missing_environment_is_recreated(whole_model_path, tmp_path, monkeypatch):
+async def test_a_link_of_the_demo_into_a_deleted_environment_is_recreated(
+    whole_model_path, tmp_path, monkeypatch
+):
     (tmp_path / demo._FILE).symlink_to(tmp_path / "gone.gguf")
     (tmp_path / demo._MADE).symlink_to(whole_model_path)
     (before, _) = await LlamaCppBackend().demo(str(tmp_path), create=False)
@@ -115,7 +117,7 @@ async def test_offline_nothing_is_downloaded(not_installed, tmp_path, monkeypatc
         await LlamaCppBackend().demo(str(tmp_path), create=False)
 
 
-async def test_without_an_installer_the_message_names_both(not_installed, tmp_path, monkeypatch):
+async def test_without_an_installer_the_message_names_pip_and_uv(not_installed, tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "pip_install", lambda *arguments: "/nowhere/uv")
     with pytest.raises(InputError, match="by pip or uv, and neither is installed"):
         await LlamaCppBackend().demo(str(tmp_path))

@@ -68,7 +68,7 @@ def test_the_memory_of_the_logits_is_bounded(chat, monkeypatch):
     assert made[-1] == (256, 64, 10)
 
 
-def test_the_conversation_stays_in_the_cache(chat):
+def test_the_conversation_stays_in_the_cache_while_distributions_are_computed(chat):
     chat.ask("Name a fruit.", temperature=0, max_tokens=4, cold=True)
     chat.rows(ids_of(chat)[:40])
     _, again = chat.ask("Name a fruit.", temperature=0, max_tokens=4)

@@ -36,7 +36,7 @@ def resident(worker):
     return psutil.Process(worker.pid).memory_info().rss
 
 
-async def test_an_estimate_agrees_with_the_memory_of_the_process_and_is_divided(demo_cache, tmp_path):
+async def test_an_estimate_agrees_with_the_memory_of_the_process_and_has_its_parts(demo_cache, tmp_path):
     """Weights and KV cache are what the process grows by beside one that knows only the vocabulary.
 
     The compute buffers become resident only with a full context, so their size is taken from llama.cpp's log. The model
@@ -74,7 +74,7 @@ async def test_an_estimate_agrees_with_the_memory_of_the_process_and_is_divided(
     assert layout.splits
 
 
-async def test_the_layout_counts_with_the_defaults_for_a_gpu(model_path):
+async def test_the_estimated_layout_uses_the_defaults_for_a_gpu(model_path):
     async def compute(**options):
         request = OpenRequest(model=model_path, options={"n_ctx": 8192, **options}, threads=1)
         return (await LlamaCppBackend().estimate(request)).layout.compute

@@ -186,7 +186,7 @@ def test_without_a_template_or_a_gpu_there_are_warnings(open_chat):
     from paragone_llama_cpp import library
 
     chat = open_chat(chat_template="", n_gpu_layers=10)
-    codes = ["no-chat-template"] if library.offloads() else ["no-chat-template", "no-gpu"]
+    codes = ["no-chat-template"] if library.supports_gpu_offload() else ["no-chat-template", "no-gpu"]
     assert [caution.code for caution in chat.loaded.cautions] == codes
     messages = [Message(role="user", text="The capital of France is")]
     text = TokenizeRequest(text="The capital of France is")
@@ -209,7 +209,7 @@ def test_a_thinking_budget_ends_the_thinking(open_chat):
         assert events[-1].reason == "stop"
 
 
-def test_a_template_that_opens_a_thinking_block_has_its_text_on_that_channel(open_chat, tmp_path):
+def test_text_after_a_thinking_tag_in_the_template_is_on_the_thinking_channel(open_chat, tmp_path):
     path = tmp_path / "thinking.jinja"
     path.write_text(THINKING_TEMPLATE)
     chat = open_chat(chat_template=f"@{path}")

@@ -64,7 +64,7 @@ def test_keys_after_the_vocabulary_are_found(write):
     assert read_header(str(write("a.gguf", values))).quantization == "Q4_K_M"
 
 
-def test_without_a_file_type_the_name_or_the_tensors_show_the_quantization(write):
+def test_without_a_file_type_the_quantization_is_read_from_the_file_name_or_the_tensors(write):
     values = {key: value for key, value in MODEL.items() if key != "general.file_type"}
     tensors = [("norm", (64,), 0), ("ffn", (64, 64), 14), ("token_embd", (8, 8), 1)]
     assert read_header(str(write("tiny.gguf", values, tensors))).quantization == "Q6_K"
@@ -197,7 +197,7 @@ def test_image_encoders_are_not_listed(write):
     assert [model.model for model in find_models([str(path.parent)])] == [str(path)]
 
 
-def test_a_file_of_two_revisions_in_hugging_face_s_cache_is_listed_once(write, tmp_path):
+def test_a_file_in_two_revisions_in_hugging_faces_cache_is_listed_once(write, tmp_path):
     repository = tmp_path / "models--owner--a-model-GGUF"
     blob = write("models--owner--a-model-GGUF/blobs/0123")
     for revision in ("aaaa", "bbbb"):

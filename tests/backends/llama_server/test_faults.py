@@ -168,7 +168,7 @@ class TestFinding:
         assert not probe.usable, "this one has no --version"
         assert str(tmp_path / "llama-server") in probe.reason
 
-    async def test_without_a_program_on_path_the_wheels_is_used(self, wheel, monkeypatch):
+    async def test_without_a_program_on_path_the_one_in_the_wheel_is_used(self, wheel, monkeypatch):
         monkeypatch.setenv("PATH", "/nowhere")
         probe = await LlamaServerBackend().probe()
         assert probe.usable

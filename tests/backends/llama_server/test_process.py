@@ -6,7 +6,7 @@ import pytest
 
 from paragone import InputError
 from paragone.network import GUARD
-from paragone_remote.llama_server.executable import LlamaServerProgram, build_in_version
+from paragone_remote.llama_server.executable import LlamaServerProgram, facts_in_version
 from paragone_remote.llama_server.process import facts_in_log, informative_lines, listen_at
 
 ON_A_GPU = """
@@ -58,7 +58,7 @@ def test_the_build_is_read_from_the_version():
         ("version: 0.5.0 (build 0, commit unknown)\n", {"version": "0.5.0"}),
         ("nothing of this kind", {}),
     ):
-        assert build_in_version(printed) == told
+        assert facts_in_version(printed) == told
 
 
 def test_informative_lines_of_the_log_are_found():

@@ -47,7 +47,7 @@ def test_another_version_is_refused(wheel, monkeypatch):
         module.main(["--help"])
 
 
-def test_an_unexpected_structure_is_not_written_to():
+def test_a_structure_with_unexpected_fields_is_not_written_to():
     """A double of `CommonParams`, whose fields are in a dictionary."""
     params = types.SimpleNamespace(n_predict=-1, n_ctx=0, n_batch=2048, n_ubatch=512)
     with pytest.raises(SystemExit, match="its structures are not as expected"):

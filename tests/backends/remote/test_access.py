@@ -83,7 +83,7 @@ REFUSED: list[tuple[Any, str]] = [
 ]
 
 
-async def test_options_that_are_refused_before_a_request(backend, hostile):
+async def test_invalid_options_are_refused_before_any_request(backend, hostile):
     for options, message in REFUSED:
         error = await refused(backend, **{"url": hostile.url, **options})
         assert isinstance(error, InputError)
@@ -179,7 +179,7 @@ async def test_a_key_in_the_path_of_the_url_comes_from_a_variable(hostile, open_
     assert SECRET not in repr(lane.engine.loaded)
 
 
-async def test_the_written_host_is_contacted_in_any_spelling(backend, monkeypatch):
+async def test_host_names_are_accepted_in_any_case_and_script(backend, monkeypatch):
     def no_name(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -490,6 +490,6 @@ async def test_a_missing_keyring_package_is_reported(backend, hostile, monkeypat
 @pytest.mark.parametrize("offline", [False, True])
 async def test_offline_a_key_command_has_no_network_access(offline, monkeypatch):
     monkeypatch.setattr(GUARD, "is_offline", offline)
-    look = "from paragone.worker.confinement import what_opens; print(what_opens() == ())"
+    look = "from paragone.worker.confinement import kinds_of_sockets_that_open; print(kinds_of_sockets_that_open() == ())"
     options = EndpointOptions(key_command=shlex.join([sys.executable, "-c", look]))
     assert await find_key(options) == str(offline)

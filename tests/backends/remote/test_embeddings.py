@@ -92,7 +92,7 @@ async def test_a_server_without_embeddings_is_reported(serve, open_lane):
         await engine.embed(REQUEST)
 
 
-async def test_servers_without_vectors_or_whose_vectors_would_mislead_are_not_asked(serve, open_lane):
+async def test_servers_with_missing_or_misleading_embeddings_get_no_request(serve, open_lane):
     old = {"/api/version": {"version": "0.1.48"}}
     for protocol, replies in (
         (OPENAI, SERVERS["llama-cpp-python"]),

@@ -268,7 +268,7 @@ async def test_invalid_text_in_streams_becomes_replacement_characters(hostile, a
     text(events).encode()
 
 
-async def test_half_a_surrogate_pair_in_a_prompt_is_refused(hostile, open_lane):
+async def test_a_lone_surrogate_in_a_prompt_is_refused(hostile, open_lane):
     _, error = await (await open_lane(hostile)).ask("\ud800")
     assert isinstance(error, InputError)
     assert error.message == "The request has half of a surrogate pair, which is not a character."
@@ -379,7 +379,7 @@ async def test_cancelling_a_load_closes_the_request(hostile, backend, protocol):
 
 
 @pytest.mark.parametrize("how", ["stop", "close"])
-async def test_stop_and_close_end_the_request(hostile, open_lane, how):
+async def test_stopping_and_closing_end_the_request(hostile, open_lane, how):
     begun, closed = asyncio.Event(), asyncio.Event()
 
     async def chat(exchange):
@@ -403,7 +403,7 @@ async def test_stop_and_close_end_the_request(hostile, open_lane, how):
         assert error.message == "This engine is closed."
 
 
-async def test_stop_ends_the_wait_before_a_retry(hostile, open_lane):
+async def test_stopping_ends_the_wait_before_a_retry(hostile, open_lane):
     hostile.on_chat = lambda exchange: exchange.refuse(503, {"error": "busy"}, retry_after="15")
     lane = await open_lane(hostile)
     events = []

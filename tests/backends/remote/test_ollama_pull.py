@@ -117,7 +117,7 @@ async def missing(server, **options):
     return caught.value.hint
 
 
-async def test_a_missing_model_comes_with_the_command_that_downloads_it(server):
+async def test_the_error_for_a_missing_model_has_the_command_that_downloads_it(server):
     told = f"To download it: paragone engines pull ollama:tiny@{server.url}"
     assert await missing(server) == f"The server has: m:latest. {told}"
     server.replies["/api/tags"] = {"models": [{"model": "tinny"}]}

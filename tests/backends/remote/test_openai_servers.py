@@ -192,7 +192,7 @@ async def test_an_answer_is_continued(serve, open_lane):
         assert cautions(events) == {}
 
 
-async def test_tabbyapi_gets_the_text_to_continue_in_its_own_field(server, open_lane):
+async def test_tabbyapi_receives_the_text_to_continue_in_response_prefix(server, open_lane):
     server.replies.update(SERVERS["TabbyAPI"])
     lane = await open_lane(server)
     turns = [Message(role="user", text="Count."), Message(role="assistant", text="One,", thinking="Hm.")]

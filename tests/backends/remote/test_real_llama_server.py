@@ -95,7 +95,7 @@ async def test_sampling_options_take_effect(llama_server, open_smollm2, text):
     assert await answer(stop=[steady[10]]) == steady.partition(steady[10])[0]
 
 
-async def test_the_error_for_a_prompt_that_does_not_fit_has_its_length(llama_server, open_smollm2):
+async def test_the_error_for_a_too_long_prompt_states_the_length_of_the_prompt(llama_server, open_smollm2):
     events, error = await (await open_smollm2(llama_server)).ask("word " * 1200, max_tokens=3)
     assert events == []
     assert isinstance(error, ContextOverflow)

@@ -49,7 +49,7 @@ async def run(lane, messages, **sampling):
 @pytest.mark.parametrize(
     ("kind", "raw"), [("llama_server", False), ("bos_server", False), ("bos_server", True)]
 )
-async def test_the_reported_tokens_are_the_evaluated_ones(request, open_smollm2, kind, raw):
+async def test_the_reported_tokens_are_the_ones_that_llama_server_evaluates(request, open_smollm2, kind, raw):
     url = request.getfixturevalue(kind)
     lane = await open_smollm2(url, raw=raw)
     assert lane.engine.loaded.capabilities.tokenize

@@ -100,7 +100,7 @@ async def test_unset_options_have_the_modelfiles_values(serve, open_lane):
     }
 
 
-def test_active_samplers_without_an_option_are_reported():
+def test_active_samplers_that_have_no_option_in_paragone_are_reported():
     off = {"mirostat": 0, "dry_multiplier": 0.0, "typical_p": 1.0, "top_n_sigma": -1.0}
     assert sampling_facts(off) == {"other samplers": "none"}
     on = {**off, "mirostat": 2, "typical_p": 0.5}

@@ -38,7 +38,7 @@ def naming(server, model):
 
 
 @pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=lambda protocol: protocol.name)
-async def test_a_bare_run_sends_only_one_request(serve, open_lane, protocol):
+async def test_a_bare_run_sends_only_the_chat_request(serve, open_lane, protocol):
     server = await serve(protocol)
     server.on_chat = lambda exchange: exchange.answer("Hello.")
     server.replies["/props"] = PROPS

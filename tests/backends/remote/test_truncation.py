@@ -25,7 +25,7 @@ TEXTS = {
 }
 
 
-def test_cuts_are_noticed_without_false_alarms(whole_smollm2):
+def test_the_fewest_tokens_of_a_text_are_estimated_never_too_high(whole_smollm2):
     vocab = vocab_of(whole_smollm2)
     noticed = {"contract": 0.8, "code": 0.3, "Chinese": 0.1, "German": 0.1}
     for kind, text in TEXTS.items():
@@ -67,7 +67,7 @@ def test_an_earlier_answer_counts_with_its_generated_tokens():
     assert "read 152" in caution.sentence
 
 
-def test_an_edited_prompt_is_compared_with_the_turns_before_it():
+def test_the_tokens_of_an_edited_prompt_are_compared_with_the_turns_before_it():
     alarm = TruncationAlarm("The server")
     for turns, read in ((said(TELL), 20), (said(TELL, CODE, TELL), 132)):
         assert alarm.check(turns, read, 90, answer=CODE) is None

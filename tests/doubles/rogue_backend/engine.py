@@ -13,7 +13,7 @@ from pathlib import Path
 
 import paragone
 from paragone.options import as_values
-from paragone.worker.confinement import what_opens
+from paragone.worker.confinement import kinds_of_sockets_that_open
 from rogue_backend.options import RogueLoad, RogueSampling
 
 MODELS = (
@@ -282,14 +282,14 @@ class RogueEngine(paragone.Engine[RogueLoad, RogueSampling]):
 
 def _pried() -> dict[str, str]:
     """Return what this process and a program that it starts can get at: sockets and variables."""
-    look = "from paragone.worker.confinement import what_opens; print(*what_opens())"
+    look = "from paragone.worker.confinement import kinds_of_sockets_that_open; print(*kinds_of_sockets_that_open())"
     child = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {look}"],
         capture_output=True,
         text=True,
     )
     return {
-        "opens": " ".join(what_opens()),
+        "opens": " ".join(kinds_of_sockets_that_open()),
         "child opens": child.stdout.strip() + child.stderr.strip(),
         "variables": " ".join(sorted(os.environ)),
         "key": _key_of_parent(),

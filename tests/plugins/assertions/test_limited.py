@@ -72,7 +72,7 @@ async def test_a_process_that_was_killed_is_replaced(limited, new_children):
     assert await limited.run(QUICK) == {"found": "a"}
 
 
-async def test_the_end_does_not_wait_for_a_job(new_children, monkeypatch):
+async def test_closing_does_not_wait_for_a_running_job(new_children, monkeypatch):
     monkeypatch.setattr("paragone_assertions.limited.SECONDS", 3600)
     patient = Regex()
     job = asyncio.create_task(patient.run(HOPELESS))

@@ -131,7 +131,7 @@ def test_a_template_of_only_opening_tags_is_refused(opening):
         render(opening * ((1 << 20) // len(opening)))
 
 
-def test_the_limits_are_removed_afterwards():
+def test_the_limits_are_removed_after_rendering():
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_AS)

@@ -53,6 +53,7 @@ class Arguments:
     force: bool
     free_running: bool
     fresh: bool
+    strict: bool
     host: str
     json: bool
     junit: Path | None

@@ -84,7 +84,7 @@ class CommandContext:
     def consent(self, document: Path) -> Consent:
         return terminal_consent(document, self.state, trusted=self._trusted)
 
-    def system(self, args: Arguments) -> str:
+    def system_prompt(self, args: Arguments) -> str:
         """Return the active system prompt: from `--system`, the preset, or the settings.
 
         Raises InputError if the preset does not exist.

@@ -44,7 +44,7 @@ class StatusLine:
         self.end()
 
     @property
-    def due(self) -> bool:
+    def is_due(self) -> bool:
         """Whether enough time has passed since the last update."""
         return self.on and time.monotonic() >= self._next
 
@@ -59,9 +59,9 @@ class StatusLine:
         self.count_from(percent)
         return True
 
-    def tell(self, text: str, done: int, total: int) -> None:
+    def show_progress(self, text: str, done: int, total: int) -> None:
         """Show a text in place, or print it as a line after each ten percent."""
-        if self.due:
+        if self.is_due:
             self.show(text)
         elif self.passes_step(100 * done // total):
             output.note(text)
@@ -116,7 +116,7 @@ class ProgressLine(StatusLine):
             run.watchers.append(self._update)
 
     def _update(self, _: Run | EngineTask) -> None:
-        if not self.due:
+        if not self.is_due:
             return
         doing = [_activity(engine, self._runs.get(number)) for number, engine in enumerate(self._engines)]
         if len(doing) == 1:

@@ -33,7 +33,7 @@ def prompt_spec(args: Arguments, prompt: str | None, context: CommandContext) ->
     spec = RunSpec.of_prompt(
         with_sections(text, [file for found in attached for file in found.files]),
         images=[image for found in attached for image in found.images],
-        system=context.system(args),
+        system=context.system_prompt(args),
         logprobs=args.logprobs,
     )
     if not args.begin:

@@ -47,6 +47,7 @@ def consented_judges(
         for name in sorted(foreign)
         for action in engine_actions(judges[name], registry.get(judges[name].backend), path, folders)
     ]
+    actions += catalog.actions(suite.prompts)
     context.consent(path).require(actions)
     return judges, frozenset(foreign)
 

@@ -120,14 +120,14 @@ class DivergenceSheet(Sheet):
         others = (at for at, choice in enumerate(self._side.choices) if not self._side.is_own(choice))
         self._row = next(others, 0)
 
-    def action_step(self, by: int) -> None:
-        number = self._number + by
+    def action_step(self, offset: int) -> None:
+        number = self._number + offset
         if 0 <= number < len(self._forks):
             self._select(number)
             self.scroll.border_title = self.heading
             self._show_remark("")
         elif len(self._forks) > 1:
-            self._show_remark("This is the last fork." if by > 0 else "This is the first fork.")
+            self._show_remark("This is the last fork." if offset > 0 else "This is the first fork.")
         else:
             self._show_remark("The answers diverge only at this place.")
 

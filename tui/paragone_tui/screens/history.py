@@ -74,11 +74,11 @@ def option_of(entry_id: str, entry: Entry, query: Query) -> Option:
     """Return the lines of an entry: its title and details, and below these the matching text with the words marked."""
     found, hit = entry
     if isinstance(found, Summary):
-        details = [when(found.updated), counted(found.prompts, "prompt"), ", ".join(found.engines)]
+        details = [time_text(found.updated), counted(found.prompts, "prompt"), ", ".join(found.engines)]
         details += [f"#{tag}" for tag in found.tags]
         details += ["pinned"] * found.is_pinned + ["interrupted"] * found.is_interrupted + [entry_id]
     else:
-        details = [when(found.time), f"answer {entry_id} of a suite"]
+        details = [time_text(found.time), f"answer {entry_id} of a suite"]
     parts: list[tuple[str, str]] = [
         *picker.marked(found.title, query.words, "bold"),
         (f"  {one_line(' · '.join(filter(None, details)))}", "dim"),
@@ -89,7 +89,7 @@ def option_of(entry_id: str, entry: Entry, query: Query) -> Option:
     return Option(Content.assemble(*parts), id=entry_id)
 
 
-def when(moment: float) -> str:
+def time_text(moment: float) -> str:
     """Return a moment in local time, without the date if the moment is today."""
     day = local_date(moment, "%Y-%m-%d")
     return local_date(moment, "%H:%M" if day == time.strftime("%Y-%m-%d") else "%Y-%m-%d %H:%M")

@@ -20,7 +20,7 @@ from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs.run import Run
 
 
-def answered_sides(session: Session) -> list[Side]:
+def sides_of_answers(session: Session) -> list[Side]:
     """Return a side for each lane that answered the newest prompt which several lanes have answered. Lanes whose engine
     was replaced since then are skipped."""
     for prompt in reversed(session.prompts):
@@ -31,7 +31,7 @@ def answered_sides(session: Session) -> list[Side]:
     return []
 
 
-def open_sides(session: Session) -> list[Side]:
+def sides_of_open_engines(session: Session) -> list[Side]:
     engines = [(lane.name, lane.engine) for lane in session.lanes if lane.engine.loaded is not None]
     return [
         Side(name=name, definition=it.definition, backend=it.backend, loaded=it.loaded)
@@ -68,9 +68,9 @@ class ParitySheet(Sheet):
         super().__init__()
         self._session = session
         self._do = do
-        sides = answered_sides(session)
+        sides = sides_of_answers(session)
         self._of_engines = not sides
-        sides = sides or open_sides(session)
+        sides = sides or sides_of_open_engines(session)
         compared = [side.name for side in sides]
         self._left_out = [lane.name for lane in session.lanes if lane.name not in compared]
         """The names of lanes that have not answered yet, or whose engine was replaced after the answer."""

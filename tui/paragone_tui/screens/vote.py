@@ -220,7 +220,7 @@ class VoteScreen(Modal[ScreenResultType]):
         """Run a coroutine function in the background. If the function raises ParagoneError, show the error. The
         coroutine continues if the screen is closed meanwhile, and the program waits for the end of the coroutine, so
         that no vote is lost."""
-        self._program.save(self._program.reported(work))
+        self._program.save(self._program.run_and_report_errors(work))
 
     # Scrolling
 
@@ -243,9 +243,9 @@ class VoteScreen(Modal[ScreenResultType]):
     def action_prompt_rows(self, rows: int) -> None:
         self.asked.scroll_relative(y=rows, animate=False)
 
-    def action_shift(self, by: int) -> None:
+    def action_shift(self, offset: int) -> None:
         """Show the answers further to the right (1) or left (-1), if not all answers fit on the screen."""
-        self._first += by
+        self._first += offset
         self._lay_out(self.size.width)
 
     @property

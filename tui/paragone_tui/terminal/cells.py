@@ -202,7 +202,7 @@ _LONGEST = 20
 """Width in cells that a name always gets, before the figures beside it."""
 
 
-def shortest(name: str, others: Iterable[str]) -> int:
+def shortest_name_width(name: str, others: Iterable[str]) -> int:
     _, core, _ = _parts(name, others)
     needed = _READABLE if core == name else max(_READABLE, cell_len(core) + 2)
     return min(cell_len(name), needed, _LONGEST)

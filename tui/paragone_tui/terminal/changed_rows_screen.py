@@ -167,7 +167,7 @@ class ChangedRowsScreen(Screen[ScreenResultType]):
             event.prevent_default()
 
     def _on_timer_update(self) -> None:
-        # Textual would paint the changes of the layout, and then the whole screen.
+        # Otherwise, Textual would paint the changes of the layout, and then the whole screen.
         if self._layout_required and self._repaint_required:
             self._repaint_required = False
             self._dirty_widgets.add(self)

@@ -22,11 +22,11 @@ _SCREEN_PIECE = 256
 """Number of characters in each string for GNU screen. Screen prints the part of a string beyond 768 characters as text."""
 
 
-def fits(text: str) -> bool:
+def can_be_copied(text: str) -> bool:
     return len(text) <= MOST and len(_encoded(text)) <= MOST
 
 
-def sequence(text: str, environment: Mapping[str, str]) -> str:
+def copy_sequence(text: str, environment: Mapping[str, str]) -> str:
     """Return the sequence that copies a text (OSC 52 of xterm), wrapped so that tmux and GNU screen forward it. Over
     SSH, only `TERM` shows that the terminal is tmux. tmux gets the plain sequence too."""
     copy = f"\x1b]52;c;{b64encode(_encoded(text)).decode('ascii')}\x07"
@@ -82,7 +82,7 @@ LARGEST = 2**24
 """Largest size in bytes of a prompt from the editor: the same as for a prompt from standard input."""
 
 
-async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) -> str | None:
+async def edit_in_editor(text: str, lent: Callable[[], AbstractContextManager[None]]) -> str | None:
     """Return a text as the user's editor has saved it; None if the text is unchanged.
 
     `lent` gives the terminal to the editor. Raises ParagoneError if there is no editor, or it fails, or leaves no text.

@@ -18,7 +18,7 @@ from paragone_tui.transcript.text import (
     BlockPart,
     Layers,
     TranscriptStyles,
-    moved,
+    moved_marks,
     styled_row,
 )
 from paragone_workbench.text import GrowingText
@@ -148,7 +148,7 @@ class Block:
         if layers == self._layers:
             return False
         self._layers = layers
-        self._body.layers = moved(layers, self._shown) if any(layers) else ()
+        self._body.layers = moved_marks(layers, self._shown) if any(layers) else ()
         return True
 
     def _shown(self, positions: Sequence[int]) -> Mapping[int, int]:

@@ -19,7 +19,7 @@ from textual.strip import Strip
 
 from paragone_tui.terminal.text import visible
 from paragone_tui.transcript.markdown_elements import Elements, length_with_fixed_colours, theme
-from paragone_tui.transcript.text import GUTTER, Layers, TranscriptStyles, carried, clipped
+from paragone_tui.transcript.text import GUTTER, Layers, TranscriptStyles, marks_between, with_marks_of_source
 
 _CLOSING = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
 _BEGIN = re.compile(r"\\begin\{([a-zA-Z]+\*?)\}")
@@ -253,12 +253,12 @@ class _Typeset:
 
     def strips(self, layers: Layers, palette: TranscriptStyles) -> Sequence[Strip]:
         """Return the rows with those marks of the whole text that are in this section."""
-        ours = clipped(layers, self.start, self.end)
+        ours = marks_between(layers, self.start, self.end)
         if not any(ours):
             return self.rows
         if ours != self.layers:
             self.layers = ours
-            self.marked = carried(ours, self.source, self.rows, GUTTER, palette)
+            self.marked = with_marks_of_source(ours, self.source, self.rows, GUTTER, palette)
         return self.marked
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from textual.strip import Strip
 
 from paragone_tui.transcript.block import Block, BlockKind
-from paragone_tui.transcript.text import SLICE, Layers, TranscriptStyles, clipped
+from paragone_tui.transcript.text import SLICE, Layers, TranscriptStyles, marks_between
 
 if TYPE_CHECKING:
     from paragone import Channel
@@ -121,10 +121,10 @@ class Page:
         if not removed:
             return False
         self.blocks[:last] = earlier
-        self.leave_out(removed)
+        self.drop_blocks(removed)
         return True
 
-    def leave_out(self, blocks: int) -> None:
+    def drop_blocks(self, blocks: int) -> None:
         """Show a note about hidden earlier turns, in place of this number of blocks."""
         self.blocks[:blocks] = [self._omission]
         self._turns = {block.turn: block for block in self.blocks if block.turn is not None}
@@ -158,7 +158,7 @@ class Page:
                 turns[block.turn] = block.start - led
         return turns
 
-    def lead(self, leads: Mapping[object, int]) -> None:
+    def set_blank_rows(self, leads: Mapping[object, int]) -> None:
         for block in self.blocks:
             block.lead = leads.get(block.turn, 0)
         self.arrange()
@@ -194,7 +194,7 @@ class Page:
         for block in self.blocks_of(turn):
             if block.kind == channel:
                 end = start + block.length
-                if block.mark(clipped(layers, start, end)):
+                if block.mark(marks_between(layers, start, end)):
                     yield block
                 start = end
 
@@ -206,7 +206,7 @@ class Page:
         above = (self.blocks[at] for at in range(before - 1, -1, -1))
         return next((block for block in above if block.height), None)
 
-    def cut(self, after: Block | None) -> None:
+    def remove_after(self, after: Block | None) -> None:
         del self.blocks[self.blocks.index(after) + 1 if after else 0 :]
         if after is None:
             self._turns.clear()
@@ -223,7 +223,7 @@ class Page:
             strips += [block.strip(row, palette) for row in rows]
         return strips + [_BLANK] * (count - len(strips))
 
-    def place(self, row: int) -> RowAnchor | None:
+    def anchor_at(self, row: int) -> RowAnchor | None:
         """Return the place of a row, for `find`; None if the page is empty."""
         if not self.blocks:
             return None
@@ -243,7 +243,7 @@ class Page:
             is_typeset=block.is_typeset,
         )
 
-    def find(self, place: RowAnchor) -> int:
+    def row_of_anchor(self, place: RowAnchor) -> int:
         block, height = place.block, place.block.height
         if not 0 < place.row < place.height or block.folded or not height:
             return block.start + min(place.row, height)
@@ -266,7 +266,7 @@ class Page:
         return max(0, bisect_right(self.blocks, row, key=_start) - 1)
 
 
-def leads(lanes: Sequence[Mapping[object, int]]) -> Sequence[Mapping[object, int]]:
+def blank_rows_before_turns(lanes: Sequence[Mapping[object, int]]) -> Sequence[Mapping[object, int]]:
     """Return how many blank rows above each turn align the lanes. `lanes` maps the turns, in order, to rows without blank
     rows."""
     turns = [list(lane) for lane in lanes]

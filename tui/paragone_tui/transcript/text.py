@@ -85,7 +85,7 @@ CHARACTERS = 20
 """Number of characters of plain text that take up to 0.1 ms, as long as one token."""
 
 
-def effort(text: str) -> int:
+def wrapping_effort(text: str) -> int:
     return len(text) // CHARACTERS + sum(map(text.count, _MARKUP))
 
 
@@ -201,7 +201,7 @@ _end = attrgetter("end")
 _start = attrgetter("start")
 
 
-def clipped(layers: Layers, start: int, end: int) -> Layers:
+def marks_between(layers: Layers, start: int, end: int) -> Layers:
     """Return the layers of marks between two characters of the text. Positions are counted from `start`."""
     return tuple(
         tuple(
@@ -214,13 +214,13 @@ def clipped(layers: Layers, start: int, end: int) -> Layers:
     )
 
 
-def moved(layers: Layers, move: Callable[[Sequence[int]], Mapping[int, int]]) -> Layers:
+def moved_marks(layers: Layers, move: Callable[[Sequence[int]], Mapping[int, int]]) -> Layers:
     """Return the layers at new positions. `move` maps the old positions, in ascending order, to the new positions."""
     to = move(sorted({at for layer in layers for mark in layer for at in mark[:2]}))
     return tuple(tuple(Mark(to[start], to[end], look) for start, end, look in layer) for layer in layers)
 
 
-def restyled(
+def with_marks(
     segments: Iterable[Segment], marks: Sequence[Mark], palette: TranscriptStyles
 ) -> Iterator[Segment]:
     edges = sorted({at for mark in marks for at in mark[:2]})
@@ -234,7 +234,7 @@ def restyled(
         begin = end
 
 
-def carried(
+def with_marks_of_source(
     layers: Layers, source: str, rows: Sequence[Strip], margin: int, palette: TranscriptStyles
 ) -> tuple[Strip, ...]:
     """Return typeset rows with the marks of their source: the marked words are searched in the rows. `margin` is in
@@ -261,7 +261,7 @@ def carried(
             for row, edges in parts.items():
                 on_row.setdefault(row, []).append(Mark(min(edges), max(edges), mark.look))
     return tuple(
-        Strip(restyled(strip, on_row[row], palette)) if row in on_row else strip
+        Strip(with_marks(strip, on_row[row], palette)) if row in on_row else strip
         for row, strip in enumerate(rows)
     )
 
@@ -394,7 +394,9 @@ class BlockPart:
         if len(starts) <= row:
             starts += islice(accumulate(map(len, rows[len(starts) - 1 : row]), initial=starts[-1]), 1, None)
         return tuple(
-            chain.from_iterable(clipped(self.layers, starts[row], starts[row] + len(rows[row].rstrip())))
+            chain.from_iterable(
+                marks_between(self.layers, starts[row], starts[row] + len(rows[row].rstrip()))
+            )
         )
 
 
@@ -403,7 +405,7 @@ def styled_row(
 ) -> Strip:
     if marks:
         margin = Segment(sign or " " * GUTTER, palette[f"{tone}-mark" if sign else tone])
-        return Strip([margin, *restyled([Segment(text, palette[tone])], marks, palette)])
+        return Strip([margin, *with_marks([Segment(text, palette[tone])], marks, palette)])
     if sign is None:
         return Strip([Segment(" " * GUTTER + text, palette[tone])])
     return Strip([Segment(sign, palette[f"{tone}-mark"]), Segment(text, palette[tone])])

@@ -14,7 +14,7 @@ from textual.widget import Widget
 from paragone.threads import in_daemon_thread
 from paragone_tui.transcript.block import Block
 from paragone_tui.transcript.page import Page
-from paragone_tui.transcript.text import AT_ONCE, CHARACTERS, LONGEST, TranscriptStyles, effort
+from paragone_tui.transcript.text import AT_ONCE, CHARACTERS, LONGEST, TranscriptStyles, wrapping_effort
 
 if TYPE_CHECKING:
     from paragone_tui.transcript.markdown import TypesetText
@@ -54,7 +54,7 @@ class Typesetter:
         room = AT_ONCE
         for block in reversed(page.blocks):
             if block.wants_typesetting or block.can_grow_typeset:
-                room -= effort(block.text)
+                room -= wrapping_effort(block.text)
                 if room < 0:
                     break
                 if block.wants_typesetting:
@@ -75,7 +75,7 @@ class Typesetter:
         elif block.length // CHARACTERS < AT_ONCE:
             self._begin(block, width, palette)
         if block.growing is not None:
-            self._rests_until = now + effort(block.growing.rest) * _REST
+            self._rests_until = now + wrapping_effort(block.growing.rest) * _REST
         return True
 
     def _is_imported(self) -> bool:
@@ -99,7 +99,7 @@ class Typesetter:
     def _typeset_more(self, block: Block, *, ended: bool) -> None:
         text = block.growing
         assert text is not None
-        if effort(text.rest) > AT_ONCE or block.length // CHARACTERS > LONGEST:
+        if wrapping_effort(text.rest) > AT_ONCE or block.length // CHARACTERS > LONGEST:
             if not ended:
                 block.end_typeset()
             return  # a thread typesets the complete answer
@@ -116,7 +116,7 @@ class Typesetter:
     async def _run(self, rearrange: _Rearrange) -> None:
         try:
             while block := self._next():
-                if effort(block.text) > LONGEST:
+                if wrapping_effort(block.text) > LONGEST:
                     rearrange(partial(block.set_typeset, None, _TOO_LONG))
                     continue
                 page, palette = self._page, self._palette

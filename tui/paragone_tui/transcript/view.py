@@ -14,7 +14,7 @@ from textual.widget import Widget
 
 from paragone_tui.terminal.changed_rows_screen import Cadence, paint
 from paragone_tui.transcript.block import Block
-from paragone_tui.transcript.page import Page, leads
+from paragone_tui.transcript.page import Page, blank_rows_before_turns
 from paragone_tui.transcript.text import GUTTER, palette_of
 from paragone_tui.transcript.typesetter import Typesetter
 
@@ -99,8 +99,8 @@ class Transcript(Widget):
             self.following = True
         return block
 
-    def leave_out_earlier(self) -> None:
-        self._page.leave_out(0)
+    def drop_earlier_blocks(self) -> None:
+        self._page.drop_blocks(0)
 
     def set_hint(self, block: Block, hint: str) -> None:
         if block in self._page.blocks:
@@ -127,7 +127,7 @@ class Transcript(Widget):
     def rewind(self) -> None:
         self.end()
         prompt = self._page.last_prompt
-        self._page.cut(prompt)
+        self._page.remove_after(prompt)
         self._changed = None
         self.following = True
         start = prompt.start if prompt else 0
@@ -274,7 +274,7 @@ class Transcript(Widget):
     def wrap(self) -> None:
         if not self._palette:
             self._palette = palette_of(self)
-        self._place = self._page.place(self._top) if self._laid_out and not self.following else None
+        self._place = self._page.anchor_at(self._top) if self._laid_out and not self.following else None
         self._laid_out = self.size
         self._is_placed = False
         self._page.trim()
@@ -289,20 +289,20 @@ class Transcript(Widget):
         elif self.following:
             self._top = self._nearest_end(ends)
         else:
-            top = self._page.find(self._place) if self._place is not None else self._top
+            top = self._page.row_of_anchor(self._place) if self._place is not None else self._top
             self._top = max(0, min(top, max(ends)))
         self._painted = self._rows()
         self._is_placed = True
         self._typeset()
         self._wrap_rest()
 
-    def lead(self, leads: Mapping[object, int]) -> None:
+    def set_blank_rows(self, leads: Mapping[object, int]) -> None:
         if all(block.lead == leads.get(block.turn, 0) for block in self.blocks):
             return
         if self._is_placed:
-            self._keep_place(lambda: self._page.lead(leads))
+            self._keep_place(lambda: self._page.set_blank_rows(leads))
         else:
-            self._page.lead(leads)
+            self._page.set_blank_rows(leads)
 
     def _mark_link_stale(self) -> None:
         if self.link is not None:
@@ -320,14 +320,14 @@ class Transcript(Widget):
 
     def _keep_place(self, change: Callable[[], object]) -> None:
         page = self._page
-        place = page.place(self._top)
+        place = page.anchor_at(self._top)
         below = page.height - self._top
         change()
         page.arrange()
         if self.following and place and place.row > 0 and place.block.height != place.height:
             top = page.height - below  # the start of the changed block is out of view: the user reads the end
         else:
-            top = page.find(place) if place else 0
+            top = page.row_of_anchor(place) if place else 0
         if self.following:
             self._show(self._shared_top(max(0, top, self._end)))
         else:
@@ -495,7 +495,7 @@ class Link:
         for transcript in before:
             if transcript not in self.members:
                 transcript.link = None
-                transcript.lead({})
+                transcript.set_blank_rows({})
         for transcript in self.members:
             transcript.link = self
         if before != self.members:
@@ -529,6 +529,8 @@ class Link:
 
     def _align(self) -> None:
         for member, lead in zip(
-            self.members, leads([member._page.turns for member in self.members]), strict=True
+            self.members,
+            blank_rows_before_turns([member._page.turns for member in self.members]),
+            strict=True,
         ):
-            member.lead(lead)
+            member.set_blank_rows(lead)

@@ -17,7 +17,7 @@ from textual.widgets import Input, Static
 from textual.widgets.option_list import Option
 
 from paragone_tui.commands import COMMANDS, GROUPS
-from paragone_tui.keys import Keys, readable
+from paragone_tui.keys import Keys, readable_keys
 from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.terminal.themes import OWN
 from paragone_tui.widgets.fields import LineField
@@ -53,7 +53,7 @@ def entries(app: App[None], screen: Screen[Any], keys: Mapping[str, Keys]) -> It
         of_program = command.group == "Program"
         if command.id in _LEFT_OUT or command.group == "Lane mode" or not (of_program or on_lanes):
             continue
-        shown = readable(keys[command.id].all)
+        shown = readable_keys(keys[command.id].all)
         yield PaletteEntry(command.title, shown, command.help, partial(app.run_action, command.action))
     yield PaletteEntry("Theme", "", "Change the colours.", partial(app.run_action, "app.change_theme"))
 
@@ -64,7 +64,7 @@ def _own(screen: Screen[Any]) -> Iterator[PaletteEntry]:
         if active.node is screen and active.binding.show:
             shown.setdefault(active.binding.description, []).append(active.binding)
     for title, bindings in shown.items():
-        keys = readable(binding.key for binding in bindings)
+        keys = readable_keys(binding.key for binding in bindings)
         yield PaletteEntry(title, keys, "", partial(screen.run_action, bindings[0].action))
 
 
@@ -227,7 +227,7 @@ class HelpScreen(Sheet):
         if self._words:
             yield self._table()
             return
-        mode, write = self._keys["lane-mode"].first, readable(self._keys["write"].lane[:1])
+        mode, write = self._keys["lane-mode"].first, readable_keys(self._keys["write"].lane[:1])
         yield (
             f"{mode} leads from the prompt to lane mode, {write} leads back. In lane mode, letters and signs "
             "are commands; in the prompt, they are text. The last line of the screen shows the mode. A letter with alt is "
@@ -246,7 +246,7 @@ class HelpScreen(Sheet):
         table.add_column()
         sections = {
             group: [
-                (readable(self._keys[command.id].all), command.id, command.help)
+                (readable_keys(self._keys[command.id].all), command.id, command.help)
                 for command in COMMANDS
                 if command.group == group
             ]

@@ -22,7 +22,7 @@ from paragone_workbench.experiments import known_measurements as earlier
 from paragone_workbench.experiments.comparison import MARGIN
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import Suite, SuiteRequest, find_or_create, problem_text
-from paragone_workbench.measure import fidelity, fit, free_running
+from paragone_workbench.measure import conversations, fidelity, fit, free_running
 from paragone_workbench.measure.bench import Bench, BenchStep, bench_json, bench_pool, refusal
 from paragone_workbench.runs.scheduler import EnginePool, Stoppable, decide
 from paragone_workbench.store import Experiment, History, RunKey, Store
@@ -60,17 +60,6 @@ def questions(path: Path | None, catalog: assertions.AssertionCatalog, system: s
     return suite
 
 
-def deciding_suite(path: Path | None, catalog: assertions.AssertionCatalog, system: str) -> Suite:
-    """Return the suite in a file as `questions` does. Raises InputError for a suite without assertions."""
-    suite = questions(path, catalog, system)
-    if path is not None and not any(prompt.assertions for prompt in suite.prompts):
-        raise InputError(
-            f"No prompt of {path.name} has assertions or an expected answer, so the suite cannot decide anything.",
-            hint="docs/suites.md shows how to write assertions.",
-        )
-    return suite
-
-
 def for_questions(engines: Sequence[EngineDefinition], registry: Registry) -> tuple[EngineDefinition, ...]:
     found = []
     for engine in engines:
@@ -90,7 +79,11 @@ _SPEED_SHARE = 0.15
 """The speeds take at most this share of a limited time, and the throughputs with several users as much again."""
 
 _FIDELITY_SHARE = 0.2
-"""Largest share of a limited time for the fidelity."""
+"""Largest share of a limited time for the fidelity over a text, and for the greedy answers."""
+
+_TURNS, _TURNS_SHARE = 40, 0.6
+"""Largest number of prompts of the user's suite over which the fidelity is measured, and largest share of a limited time:
+this decides in place of assertions, if the suite has none."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -102,6 +95,7 @@ class Choice:
         wanted: The name of the reference; None for the engine with the largest file.
         seconds: The time for all measurements; None without a limit.
         vram: Bytes of the GPUs on which the engine is to be deployed; empty for this machine.
+        own: Whether the suite is the user's, so that the fidelity is measured over its prompts.
     """
 
     history: History
@@ -112,6 +106,7 @@ class Choice:
     wanted: str | None = None
     seconds: float | None = None
     vram: Sequence[int] = ()
+    own: bool = False
     on_event: Callable[[ChoiceEvent], None] = lambda event: None
 
     def __post_init__(self) -> None:
@@ -149,6 +144,12 @@ class Choice:
         await self._leave_out_misfits()
         if len(self.request.engines) < 2 or self._stopped:
             return
+        if not (self.request.suite.checked or self._has_distributions):
+            raise InputError(
+                f"No prompt of {self.request.suite.name} has assertions or an expected answer, and {self.reference} does not "
+                "report distributions, so the suite cannot decide anything.",
+                hint="docs/suites.md shows how to write assertions.",
+            )
         await self._look_up()
         await self._measure_speeds()
         self._leave_out(self._errors)
@@ -164,6 +165,7 @@ class Choice:
             if self.taken:
                 self.on_event(results.known_text(self.taken, experiment.runs))
             await self._measure_throughputs()
+            await self._compare_answers_of_reference()
             await self._compare()
             await self._look_up()
             await self._answer(experiment)
@@ -275,7 +277,8 @@ class Choice:
             for engine in self.request.engines
         }
         prompts = min(_GREEDY_PROMPTS, len(self.request.suite.prompts))
-        self.known = earlier.known_of(saved, identities, self.reference, prompts)
+        suite = self.request.suite.name if self.own else ""
+        self.known = earlier.known_of(saved, identities, self.reference, prompts, suite)
 
     async def _measure_speeds(self) -> None:
         """Measure the unknown speeds. An engine without any run has an error."""
@@ -306,8 +309,25 @@ class Choice:
         if not all(engine.is_empty for engine in bench.engines):
             await self._save("bench", engines, bench_json(bench))
 
+    async def _compare_answers_of_reference(self) -> None:
+        """Compare the distributions over the reference's answers to the user's own prompts."""
+        engines = self._without_fidelity
+        if not (self.own and self._has_distributions and len(engines) > 1) or self._is_over:
+            return
+        suite = self.request.suite
+        turns = [suite.prompts[index] for index in sorted(spread_out(range(len(suite.prompts)), _TURNS))]
+        engines = [it for it in engines if it.name == self.reference or it.name not in self.known.fidelity]
+        if len(engines) > 1:
+            limit = math.inf if self.seconds is None else self.seconds * _TURNS_SHARE / 2
+            comparison = conversations.ConversationComparison(
+                self.registry, engines, turns, recorded=False, answering_s=limit
+            )
+            await self._measure_fidelity(comparison, engines, _TURNS_SHARE)
+            await self._look_up()
+
     async def _compare(self) -> None:
-        """Compare the engines of unknown fidelity with the reference, by distributions and by greedy answers."""
+        """Compare the engines of unknown fidelity with the reference, by distributions over a text, unless the user has a
+        suite of their own, and by greedy answers."""
         engines = self._without_fidelity
         if not engines or self._is_over:
             return
@@ -319,11 +339,16 @@ class Choice:
             fidelity.sample_text(),
             [suite.prompts[index].messages for index in sorted(greedy)],
             known=frozenset(self.known.fidelity)
-            if self._has_distributions
+            if self._has_distributions and not self.own
             else frozenset(engine.name for engine in engines),
         )
+        await self._measure_fidelity(comparison, engines, _FIDELITY_SHARE)
+
+    async def _measure_fidelity(
+        self, comparison: free_running.Comparison, engines: Sequence[EngineDefinition], share: float
+    ) -> None:
         self.on_event(comparison)
-        async with self._limiting(comparison, _FIDELITY_SHARE):
+        async with self._limiting(comparison, share):
             await comparison.measure(self.on_event)
         errors = comparison.errors()
         self._errors |= errors
@@ -331,7 +356,9 @@ class Choice:
         if comparison.refused is not None:
             self._troubles.append(f"The fidelity: {comparison.refused}")
         if comparison.is_measured:
-            await self._save("fidelity", engines, comparison.to_json(text=None, prompts=suite.name))
+            await self._save(
+                "fidelity", engines, comparison.to_json(text=None, prompts=self.request.suite.name)
+            )
 
     async def _save(
         self, kind: MeasurementKind, engines: Sequence[EngineDefinition], data: Mapping[str, Json]
@@ -376,6 +403,12 @@ class Choice:
 
         """
         suite, schedule = self.request.suite, await self._schedule()
+        if not suite.checked:  # more answers would decide nothing
+            some = spread_out(self._open, _GREEDY_PROMPTS)
+            self._settled = True
+            if len(self._open) == len(suite.prompts):
+                await self._round(experiment, some, schedule)
+            return
         enough = math.ceil(FEWEST_PROMPTS * len(suite.prompts) / max(1, suite.checked))
         prompt_s = 0.0
         while self._left is not None and self._open and not self._is_over:
@@ -480,6 +513,7 @@ class Choice:
             left_out=tuple(self.left_out),
             unfit=tuple(self._unfit),
             checked=self.request.suite.checked,
+            suite=self.request.suite.name if self.own else "",
         )
 
     async def save(self) -> None:

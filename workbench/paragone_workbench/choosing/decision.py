@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from paragone import Json, WeightsFile
-from paragone.json_values import count_at, number_at
+from paragone.json_values import count_at, number_at, value_at
 from paragone.texts import counted
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home
 from paragone_workbench.experiments.comparison import (
@@ -20,10 +21,11 @@ from paragone_workbench.experiments.comparison import (
 from paragone_workbench.experiments.comparison_rows import PASS_RATE, SPEEDS, EngineValues
 from paragone_workbench.experiments.known_measurements import Known, MeasurementJson
 from paragone_workbench.experiments.results import load_note
+from paragone_workbench.measure.distances import FEWEST_WINDOWS
 from paragone_workbench.measure.fidelity_verdict import kld_text
 from paragone_workbench.measure.sections import estimate_at, load_text
 from paragone_workbench.paths import accessible
-from paragone_workbench.statistics import Estimate, rounded_up
+from paragone_workbench.statistics import Estimate, Interval, rounded_up, t_interval
 from paragone_workbench.store import Experiment, Store
 from paragone_workbench.store.experiments import EstimatedMemory, SavedChoice
 
@@ -40,6 +42,9 @@ class EngineFigures:
         load: A message about the load of the machine while the speed was measured; empty if unknown.
         cut: Number of the suite's `answers` that `max_tokens` cut.
         kld: Mean KL divergence from the reference in nats; None for the reference itself.
+        kld_units: Number of windows of a text or, if `own_suite`, of conversations over which it was measured, with
+        `kld_tokens` scored tokens.
+        within_noise: Whether `kld` is within the noise floor of the reference.
         greedy_answers: Number of prompts that both engines answered greedily; to `same_answers` of them, with the
         same text.
         collapse: If the engine has collapsed, a message about how many answers are loops or empty; else empty.
@@ -60,21 +65,48 @@ class EngineFigures:
     cut: int = 0
     answers: int = 0
     kld: Estimate | None = None
+    kld_units: int = 0
+    kld_tokens: int = 0
+    own_suite: bool = False
+    within_noise: bool | None = None
     same_answers: int | None = None
     greedy_answers: int = 0
     collapse: str = ""
     pass_rate: float | None = None
     prompts: int = 0
 
+    @property
+    def kld_interval(self) -> Interval | None:
+        """The 95% interval of `kld`; None with too few units for an error."""
+        if self.kld is None or self.kld.error is None or self.kld_units < FEWEST_WINDOWS:
+            return None
+        return t_interval(self.kld.value, self.kld.error, self.kld_units)
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the whole interval of `kld` is above the limit, so that the engine is not called as good as the
+        reference, whatever its pass rate is."""
+        return self.kld_interval is not None and self.kld_interval.low > KLD_LIMIT
+
+    @property
+    def is_indistinguishable(self) -> bool:
+        """Whether no difference from the reference is measurable over the user's own prompts."""
+        return self.own_suite and self.within_noise is True
+
     def to_json(self) -> dict[str, Json]:
         fields = asdict(self)
-        del fields["kld"], fields["collapse"], fields["ttft_prompt"], fields["load"]
+        for name in ("kld", "collapse", "ttft_prompt", "load"):
+            del fields[name]
         return {
             **fields,
             "mean_kld": None if self.kld is None else self.kld.value,
             "mean_kld_se": None if self.kld is None else self.kld.error,
             "collapsed": bool(self.collapse),
         }
+
+
+KLD_LIMIT = 0.2
+"""Limit of the mean KL divergence in nats: from there on, a difference is large (`fidelity_verdict.SCALE`)."""
 
 
 def largest(engines: Sequence[str], sizes: Mapping[str, int]) -> str:
@@ -148,6 +180,12 @@ def engine_figures(
             cut=values.cut if (values := answered.get(engine)) else 0,
             answers=values.runs - values.failed if values else 0,
             kld=estimate_at(known.fidelity.get(engine), "mean_kld"),
+            kld_units=count_at(known.fidelity, engine, "windows") or 0,
+            kld_tokens=count_at(known.fidelity, engine, "tokens_scored") or 0,
+            own_suite=bool(value_at(known.fidelity, engine, "suite")),
+            within_noise=found
+            if isinstance(found := value_at(known.fidelity, engine, "within_noise"), bool)
+            else None,
             same_answers=count_at(known.answers, engine, "identical"),
             greedy_answers=count_at(known.answers, engine, "prompts") or 0,
             collapse=_collapse(known.answers.get(engine, {})),
@@ -213,7 +251,8 @@ def worst_loss(
 
 
 FEWEST_PROMPTS = 20
-"""Fewest prompts for a decision: with fewer, even engines that pass the same prompts may be 13 points apart."""
+"""Fewest prompts to call an engine as good as the reference: with fewer, even engines that pass the same prompts may be
+13 points apart. An engine is called worse as soon as its interval excludes the margin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,18 +279,39 @@ class Decision:
     comparison: SuiteComparison | None = None
 
     @property
-    def headline(self) -> str:
+    def verdict(self) -> Literal["decided", "safe_choice", "open"]:
+        """`safe_choice`: the reference, while the question is open for a smaller engine. `open`: no engine is chosen."""
         if self.chosen is None:
-            return "Nothing is decided."
-        is_safe = self.chosen == self.reference and not self.is_settled
-        chosen = f"{self.chosen}, the safe choice" if is_safe else self.chosen
-        if self.prompts < self.planned and not self.is_settled:
+            return "open"
+        return "safe_choice" if self.chosen == self.reference and not self.is_settled else "decided"
+
+    @property
+    def is_preliminary(self) -> bool:
+        """Whether an engine is chosen, and further answers may change the choice."""
+        return self.chosen is not None and self.prompts < self.planned and not self.is_settled
+
+    @property
+    def headline(self) -> str:
+        if self.verdict == "open":
+            return next(self._found(), "Nothing is decided.")
+        chosen = f"{self.chosen}, the safe choice" if self.verdict == "safe_choice" else self.chosen
+        if self.is_preliminary:
             return f"Preliminary, after {self.prompts} of {self.planned} prompts: deploy {chosen}."
         return f"Deploy {chosen}."
+
+    def _found(self) -> Iterator[str]:
+        """Yield what the answers show about pass rates, first which engines are worse than the reference."""
+        if self.comparison is not None:
+            yield from (it.sentence for it in self.comparison.not_worse if it.verdict == "worse")
+            pairs = self.comparison.comparisons
+            yield from (it.sentence for it in pairs if it.shown and it.metric == PASS_RATE)
 
     def to_json(self) -> dict[str, Json]:
         not_worse = () if self.comparison is None else self.comparison.not_worse
         return {
+            "headline": self.headline,
+            "verdict": self.verdict,
+            "preliminary": self.is_preliminary,
             "chosen": self.chosen,
             "reference": self.reference,
             "reasons": list(self.reasons),
@@ -299,20 +359,34 @@ def decide(
     by_name = {engine.engine: engine for engine in figures}
     against = {verdict.b: verdict for verdict in evidence.not_worse}
     prompts = evidence.prompts
-    if prompts < FEWEST_PROMPTS or reference not in evidence.rates or len(evidence.rates) < 2:
+    allowed = [name for name, engine in by_name.items() if name not in unfit and not engine.collapse]
+    rivals = [name for name in allowed if _order(by_name[name]) < _order(by_name[reference])]
+    ruled_out = [name for name in rivals if name in against and against[name].verdict == "worse"]
+    is_worse = reference in allowed and len(ruled_out) == len(rivals) > 0
+    by_answers = reference in evidence.rates and len(evidence.rates) > 1
+    if not by_answers and any(engine.own_suite for engine in figures):
+        return _by_fidelity(figures, reference, allowed)
+    useless = tuple(_useless_prompts(evidence, figures))
+    fails = by_answers and not any(rate for rate, _ in evidence.rates.values())
+    if not by_answers or (prompts < FEWEST_PROMPTS and not is_worse):
         return Decision(
             chosen=None,
             reference=reference,
-            reasons=tuple(_too_few(evidence, reference)),
+            reasons=(*useless, *_too_few(evidence, reference)),
             prompts=prompts,
             planned=evidence.planned,
         )
-    allowed = [name for name, engine in by_name.items() if name not in unfit and not engine.collapse]
     able = [by_name[reference]] if reference in allowed else []
     able += [
         by_name[name]
         for name, verdict in against.items()
-        if verdict.verdict == "not worse" and name in allowed
+        if name in allowed
+        and not fails  # without a prompt that any engine passes, equal pass rates show nothing
+        and (
+            verdict.verdict == "not worse"
+            or (by_name[name].is_indistinguishable and verdict.verdict == "open")
+        )
+        and not by_name[name].is_far
     ]
     chosen = min(able, key=_order, default=None)
     smaller = [
@@ -325,13 +399,18 @@ def decide(
         reasons += _safe(by_name[reference], smaller, against, fits=chosen is not None)
     else:
         reasons += _price(chosen, by_name[reference])
+        if chosen.is_indistinguishable:
+            reasons.append(_indistinguishable(chosen, reference))
         reasons.append(_shown(against[chosen.engine]))
         reasons += worst_loss(evidence.engines, reference, chosen.engine, tags)
-    known = [against.get(engine.engine) for engine in smaller if engine.engine in allowed]
+    known = [
+        against.get(engine.engine) for engine in smaller if engine.engine in allowed and not engine.is_far
+    ]
     is_open = [verdict for verdict in known if verdict is not None and verdict.verdict == "open"]
     if is_open:
         nearest = max(is_open, key=lambda verdict: verdict.interval.low)
-        bearable = nearest.difference > -nearest.margin and nearest.interval.low < 0
+        passed, _ = evidence.rates[reference]
+        bearable = nearest.difference > -nearest.margin and 0 < -nearest.interval.low < passed / 2
         if bearable and chosen is not None and chosen.engine == reference:
             lost = PASS_RATE.shown(-nearest.interval.low)
             reasons.append(
@@ -342,22 +421,117 @@ def decide(
     return Decision(
         chosen=None if chosen is None else chosen.engine,
         reference=reference,
-        reasons=tuple(reasons),
+        reasons=(*useless, *reasons),
         others=tuple(_why_not(engine, reference, against) for engine in smaller),
         prompts=prompts,
         planned=evidence.planned,
-        is_settled=None not in known and not is_open,
+        is_settled=None not in known and not is_open and not fails,
     )
+
+
+def _by_fidelity(figures: Sequence[EngineFigures], reference: str, allowed: Collection[str]) -> Decision:
+    """Decide by the fidelity alone, over the reference's answers to the user's own prompts, which have no assertions."""
+    (own,) = (engine for engine in figures if engine.engine == reference)
+    able = [
+        engine
+        for engine in figures
+        if engine.engine in allowed and (engine is own or engine.is_indistinguishable)
+    ]
+    chosen = min(able, key=_order, default=None)
+    smaller = [it for it in figures if it is not own and (chosen is None or _order(it) < _order(chosen))]
+    is_open = [it for it in smaller if it.engine in allowed and not it.is_far]
+    reasons: list[str] = []
+    if chosen is None or chosen is own:
+        reasons.append(
+            f"No smaller engine is indistinguishable from {reference} on your conversations."
+            if smaller
+            else f"No engine is smaller than {reference}, or as small and faster."
+        )
+        reasons += [] if chosen is own else [f"{reference} does not fit."]
+    else:
+        reasons += [*_price(chosen, own), _indistinguishable(chosen, reference)]
+    if is_open:
+        reasons.append(
+            "Prompts with assertions, or votes, show whether the differences make the answers worse (docs/suites.md)."
+        )
+    return Decision(
+        chosen=None if chosen is None else chosen.engine,
+        reference=reference,
+        reasons=tuple(reasons),
+        others=tuple(engine.collapse or _distance(engine, reference) for engine in smaller),
+        is_settled=not is_open,
+    )
+
+
+def _indistinguishable(engine: EngineFigures, reference: str) -> str:
+    return (
+        f"{engine.engine} is indistinguishable from {reference} on {_conversations(engine)}: the mean KLD is within the "
+        f"noise floor of {reference}."
+    )
+
+
+def _conversations(engine: EngineFigures) -> str:
+    return f"your {counted(engine.kld_units, 'conversation')} ({counted(engine.kld_tokens, 'token')})"
+
+
+def _distance(engine: EngineFigures, reference: str) -> str:
+    if engine.kld is None:
+        return f"The KLD of {engine.engine} from {reference} is unknown."
+    where = f" on {_conversations(engine)}" if engine.own_suite else ""
+    found = f"The mean KLD of {engine.engine} from {reference} is {kld_text(engine.kld)}{where}"
+    if engine.is_far:
+        return f"{found}: its 95% interval is above {KLD_LIMIT:g}, so {engine.engine} is not called safe."
+    return f"{found}."
+
+
+_MOST_ALIKE = 0.9
+"""Largest share of prompts with the same result from all engines in a suite that tells engines apart well enough."""
+_NAMED = 5
+"""Largest number of prompts that a message lists."""
+
+
+def _useless_prompts(evidence: SuiteComparison, figures: Sequence[EngineFigures]) -> Iterator[str]:
+    """Yield what makes a suite unable to tell the engines apart: more than half of the prompts that every engine fails, almost
+    all prompts with the same result, or more than half of an engine's answers that were cut."""
+    rates = [found for values in evidence.engines if (found := values.values(PASS_RATE))]
+    common = sorted(set.intersection(*map(set, rates))) if len(rates) > 1 else []
+    alike = {
+        end: [prompt for prompt in common if all(rate[prompt] == end for rate in rates)] for end in (0.0, 1.0)
+    }
+    if 2 * len(alike[0.0]) > len(common) or sum(map(len, alike.values())) > _MOST_ALIKE * len(common):
+        named = ", ".join(f"#{prompt}" for prompt in alike[0.0][:_NAMED])
+        listed = f" ({named}{', …' if len(alike[0.0]) > _NAMED else ''})" if named else ""
+        yield (
+            f"Most prompts do not tell the engines apart: of {counted(len(common), 'prompt')}, every engine fails "
+            f"{len(alike[0.0]):,}{listed} and passes {len(alike[1.0]):,}."
+        )
+        if len(alike[0.0]) > len(alike[1.0]):
+            yield "Check the assertions of the prompts that every engine fails, or use easier prompts."
+        else:
+            yield "Use harder prompts."
+    for engine in figures:
+        if 2 * engine.cut > engine.answers:
+            yield (
+                f"{engine.cut:,} of {counted(engine.answers, 'answer')} of {engine.engine} were cut at max_tokens. Set a larger "
+                "max_tokens, or ask for short answers."
+            )
 
 
 def _too_few(evidence: SuiteComparison, reference: str) -> Iterator[str]:
     others = evidence.rates.keys() - {reference}
+    if not evidence.planned:
+        yield (
+            "No prompt has assertions, and the fidelity over the prompts is not measured yet. Repeat the command with more "
+            "time, or on a machine that is less busy."
+        )
+        return
     if reference not in evidence.rates or not others:
         yield f"There is no prompt with checked assertions that both {reference} and another engine answered."
         return
     yield (
-        f"All engines answered {evidence.prompts} of {counted(evidence.planned, 'prompt')} whose assertions are checked. A decision "
-        f"needs {FEWEST_PROMPTS}: with fewer, even engines that pass the same prompts may be 13 points apart."
+        f"All engines answered {evidence.prompts} of {counted(evidence.planned, 'prompt')} whose assertions are checked. "
+        f"{FEWEST_PROMPTS} are needed to call an engine as good: with fewer, even engines that pass the same prompts may be "
+        "13 points apart."
     )
     if evidence.planned >= FEWEST_PROMPTS:
         yield "Repeat the command to continue."
@@ -370,22 +544,24 @@ def _next_step(nearest: NonInferiority, left: int) -> Iterator[str]:
     if more is None:
         yield f"Even many more prompts would hardly settle the question for {nearest.b}."
         return
-    if more <= left:
+    least, most = more
+    if most <= left:
         yield (
             f"The suite has {counted(left, 'prompt')} left, which may settle the question for {nearest.b}: "
             "repeat the command."
         )
         return
     rest = f"The suite has only {counted(left, 'prompt')} left" if left else "The suite has no more"
-    needed = rounded_up(nearest.prompts + more)
-    yield f"{rest}: to settle the question for {nearest.b}, name a suite with about {needed:,} prompts (--suite)."
+    total = " to ".join(f"{rounded_up(nearest.prompts + count):,}" for count in dict.fromkeys((least, most)))
+    yield f"{rest}: to settle the question for {nearest.b}, name a suite with about {total} prompts (--suite)."
 
 
 def _why_not(engine: EngineFigures, reference: str, against: Mapping[str, NonInferiority]) -> str:
     if engine.collapse:
         return engine.collapse
     if engine.engine in against:
-        return _shown(against[engine.engine])
+        far = f" {_distance(engine, reference)}" if engine.is_far else ""
+        return f"{_shown(against[engine.engine])}{far}"
     return f"{engine.engine} and {reference} have too few prompts in common for an interval."
 
 
@@ -398,7 +574,13 @@ def _safe(
 ) -> Iterator[str]:
     name = reference.engine
     found = [
-        "worse" if engine.collapse else against[engine.engine].verdict if engine.engine in against else "open"
+        "worse"
+        if engine.collapse
+        else "far"
+        if engine.is_far
+        else "worse"
+        if engine.engine in against and against[engine.engine].verdict == "worse"
+        else "open"
         for engine in smaller
     ]
     points = next(
@@ -413,6 +595,8 @@ def _safe(
             f"No {'smaller ' if fits else ''}engine is shown to be as good as {name} within {points}: "
             f"for {counted(found.count('open'), 'engine')}, the question is open after {counted(asked, 'prompt')}."
         )
+    elif "far" in found:
+        yield f"No smaller engine is called as good as {name}: each is worse, or too far from {name} by its KLD."
     else:
         which = "The smaller engine is" if len(smaller) == 1 else "All smaller engines are"
         yield f"{which} worse than {name} by more than {points}."
@@ -439,7 +623,7 @@ def _price(chosen: EngineFigures, reference: EngineFigures) -> Iterator[str]:
         parts.append(f"{chosen.decode_tps / reference.decode_tps:.2f} times the decoding speed")
     if parts:
         yield f"{chosen.engine} has {' and '.join(parts)} of {reference.engine}."
-    if chosen.kld is not None:
+    if chosen.kld is not None and not chosen.is_indistinguishable:
         yield f"The mean KLD of {chosen.engine} from {reference.engine} is {kld_text(chosen.kld)}."
     if chosen.same_answers is not None:
         same = f"{chosen.same_answers} of {counted(chosen.greedy_answers, 'prompt')}"

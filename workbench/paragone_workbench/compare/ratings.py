@@ -253,17 +253,17 @@ class Ratings:
     def notes(self) -> tuple[str, ...]:
         shown, named = "the names of the engines were shown", "an answer names its engine or model"
         if self.includes_unblind:
-            unblind = f"counted, though {shown}."
+            unblind = f"counted, although {shown}."
         else:
-            unblind = f"not counted: {shown}. --all includes them."
+            unblind = f"not counted, because {shown}. Use --all to count these votes."
         if self.includes_named:
-            naming = f"counted, though {named}. --without-named excludes them."
+            naming = f"counted, although {named}. Use --without-named to exclude these votes."
         else:
-            naming = f"not counted: {named}."
+            naming = f"not counted, because {named}."
         left_out = (
             (self.unblind, unblind),
             (self.named, naming),
-            (self.one_engine, "not counted: all answers came from the same engine."),
+            (self.one_engine, "not counted, because all answers came from the same engine."),
         )
         notes = [f"{counted(count, 'vote is', 'votes are')} {why}" for count, why in left_out if count]
         if len(self.groups) > 1:

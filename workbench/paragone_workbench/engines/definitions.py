@@ -272,7 +272,9 @@ def with_options(
     )
 
 
-def load_and_sampling_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[str, Json], dict[str, Json]]:
+def load_and_sampling_options(
+    definition: EngineDefinition, backend: Backend
+) -> tuple[dict[str, Json], dict[str, Json]]:
     """Return the load options of an engine, and those that take effect with each run. Raises InputError."""
     load: dict[str, Json] = {}
     sampling: dict[str, Json] = {}

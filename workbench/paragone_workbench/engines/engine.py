@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import paragone
 from paragone_workbench.engines import failures
-from paragone_workbench.engines.definitions import ContextOptions, split_context_options, load_and_sampling_options
+from paragone_workbench.engines.definitions import (
+    ContextOptions,
+    load_and_sampling_options,
+    split_context_options,
+)
 from paragone_workbench.engines.registry import Placement, name_reached, placement_of
 
 if TYPE_CHECKING:

@@ -8,11 +8,13 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paragone import InputError, Message, Options, ParagoneError, checks, errors, texts, threads
 from paragone.assertions import Answer, AnyAssertion, Judge, NoVerdict, Verdict
 from paragone.options import build
+from paragone.wire import to_json
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.engines.failures import PLUGIN_ERRORS, described
 from paragone_workbench.experiments.suite import AssertionSpec, SuitePrompt
@@ -42,6 +44,22 @@ class AssertionCatalog:
         assertion, options = self.prepared(spec)
         with _input_errors(spec.type):
             assertion.check_expected(expected, options)
+
+    def located(self, spec: AssertionSpec, folder: Path) -> AssertionSpec:
+        """Return an assertion with what its options name in the folder of the suite. Raises InputError."""
+        assertion, options = self.prepared(spec)
+        with _input_errors(spec.type):
+            found = checks.check_value(assertion.options, assertion.located(options, folder))
+        return spec if found is options else dataclasses.replace(spec, options=to_json(found))
+
+    def actions(self, prompts: Iterable[SuitePrompt]) -> tuple[str, ...]:
+        """Return what assertions do that needs the user's consent. Raises InputError."""
+        found: dict[str, None] = {}
+        for spec in (spec for prompt in prompts for spec in prompt.assertions):
+            assertion, options = self.prepared(spec)
+            with _input_errors(spec.type):
+                found |= dict.fromkeys(assertion.actions(options))
+        return tuple(found)
 
     def asks_engines(self, spec: AssertionSpec) -> tuple[str, ...]:
         """Return the names of the engines that an assertion asks. Raises InputError."""
@@ -90,7 +108,9 @@ async def evaluate(
     """Check an answer with the assertions of its prompt, and return the results in the order of the assertions. An
     exception of an assertion becomes a result without a verdict. Without `judge`, assertions that ask an engine are
     skipped."""
-    answer = dataclasses.replace(answer, messages=prompt.messages, expected=prompt.expected)
+    answer = dataclasses.replace(
+        answer, messages=prompt.messages, expected=prompt.expected, variables=prompt.variables
+    )
     return tuple(
         [
             await _result(index, spec, answer, catalog, judge or catalog)

@@ -15,7 +15,11 @@ from typing import NamedTuple
 
 import paragone
 from paragone import answer_text, files, json_values, shared_options, texts, wire
-from paragone_workbench.engines.definitions import EngineDefinition, declared_options, load_and_sampling_options
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+    declared_options,
+    load_and_sampling_options,
+)
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import assertions, results, suite
 from paragone_workbench.ids import derived_id
@@ -98,6 +102,11 @@ async def write_batch(
             if not requests:
                 file = opened.enter_context(replacing(path))
             key, prompt = cell
+            if prompt.choices:
+                raise paragone.InputError(
+                    "A batch cannot ask for the log-probabilities of choices.",
+                    hint="Prompts with 'choices' need an engine that loads its model on this machine.",
+                )
             messages: list[paragone.Json] = [
                 {"role": message.role, "content": message.text} for message in prompt.messages
             ]

@@ -203,24 +203,34 @@ class NonInferiority:
         return "worse" if self.interval.high < -self.margin else "open"
 
     @property
-    def prompts_needed(self) -> int | None:
-        """Total number of prompts for a verdict with a probability of 80%, if the difference stays the same. n =
-        (z + z₀.₈₀)² σ² / (d + margin)², where z is z₀.₉₇₅ for one comparison, d is the middle of the interval, and σ²,
-        the variance of the difference at one prompt, is estimated from the width of the interval. None above a million
-        prompts."""
-        distance = abs((self.interval.low + self.interval.high) / 2 + self.margin)
-        variance = ((self.interval.high - self.interval.low) / (2 * self._z)) ** 2 * self.prompts
-        return statistics.values_needed(variance, distance, z=self._last_z, estimates_variance=False)
+    def prompts_needed(self) -> tuple[int, int] | None:
+        """The least and the most prompts, in all, for a verdict with a probability of 80%, if the difference stays the same;
+        None above a million prompts.
+
+        n = (z + z₀.₈₀)² σ² / (d + margin)², where z is z₀.₉₇₅ for one comparison, d is the middle of the interval, and σ²,
+        the variance of the difference at one prompt, is the share of prompts that only one engine passes, less d². The
+        width of the interval gives this share, and Wilson's interval of the share gives the least and the most.
+        """
+        middle = (self.interval.low + self.interval.high) / 2
+        error = (self.interval.high - self.interval.low) / (2 * self._z)
+        share = min(1.0, error**2 * self.prompts + middle**2)
+        shares = statistics.share_interval(share, self.prompts)
+        least, most = (
+            statistics.values_needed(
+                max(0.0, end - middle**2), abs(middle + self.margin), z=self._last_z, estimates_variance=False
+            )
+            for end in (shares.low, shares.high)
+        )
+        return None if least is None or most is None else (least, most)
 
     @property
-    def more_prompts(self) -> int | None:
-        """Estimated number of further prompts until a verdict, rounded to two digits: at least 1, since an early look
-        has a wider interval."""
-        return (
-            None
-            if self.prompts_needed is None
-            else statistics.rounded_up(max(1, self.prompts_needed - self.prompts))
-        )
+    def more_prompts(self) -> tuple[int, int] | None:
+        """The least and the most further prompts until a verdict, rounded to two digits: at least 1, since an early look has
+        a wider interval."""
+        if self.prompts_needed is None:
+            return None
+        least, most = (statistics.rounded_up(max(1, count - self.prompts)) for count in self.prompts_needed)
+        return least, most
 
     @property
     def sentence(self) -> str:
@@ -234,14 +244,20 @@ class NonInferiority:
                 return f"{self.b} is {claim}."
         if self.more_prompts is None:
             return f"Whether {self.b} is {claim} is open, and more prompts hardly settle this."
-        return f"Whether {self.b} is {claim} is open. About {counted(self.more_prompts, 'more prompt')} would settle this."
+        least, most = self.more_prompts
+        about = (
+            f"{least:,} to {counted(most, 'more prompt')}" if least < most else counted(most, "more prompt")
+        )
+        return f"Whether {self.b} is {claim} is open. About {about} would settle this."
 
     def to_json(self) -> dict[str, Json]:
         return {
             **to_json(self, complete=True),
             "interval_name": self.interval_name,
             "verdict": self.verdict,
-            "prompts_needed": self.prompts_needed if self.verdict == "open" else None,
+            "prompts_needed": [*self.prompts_needed]
+            if self.verdict == "open" and self.prompts_needed
+            else None,
             "sentence": self.sentence,
         }
 

@@ -32,8 +32,9 @@ from paragone_workbench.store.errors import StoreError
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A metric of runs. A `timed` metric depends on the speed of the machine, and is compared only if engines took turns.
-    `sentence` describes an engine `b` whose value is larger (the first of `words`) or smaller (the second) than the value
-    of `a`. `where` follows a number of prompts: it describes the prompts with a value, unless almost all have one."""
+    `sentence` is the template of a comparison of engine `b` with engine `a`; `words` are its words for a larger and for a
+    smaller value of `b`. `where` is written after the number of prompts that have a value, as in "3 prompts with this score";
+    it is empty for a metric that almost all prompts have."""
 
     name: str
     title: str
@@ -402,7 +403,9 @@ def _runs_of_one_prompt(
     for experiment, by_number in zip(experiments, indices, strict=True):
         first: dict[str, RunResult] = {}
         for run in store.experiments.runs_of_prompt(experiment.number, by_number[min(common)]):
-            first.setdefault(engine_label(experiment, run.result.definition.name, with_number=True), run.result)
+            first.setdefault(
+                engine_label(experiment, run.result.definition.name, with_number=True), run.result
+            )
         yield first
 
 

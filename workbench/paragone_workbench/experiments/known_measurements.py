@@ -51,14 +51,17 @@ class Known(NamedTuple):
     no_fidelity: Mapping[str, str] = {}
 
 
-def known_of(saved: SavedMeasurements, identities: Mapping[str, str], reference: str, prompts: int) -> Known:
-    """Return the known measurements of the engines in `identities`. `prompts` is the number of prompts for greedy answers."""
+def known_of(
+    saved: SavedMeasurements, identities: Mapping[str, str], reference: str, prompts: int, suite: str = ""
+) -> Known:
+    """Return the known measurements of the engines in `identities`. `prompts` is the number of prompts for greedy answers.
+    With the name of a `suite`, the fidelity is measured over the suite's prompts."""
     benches, fidelities = saved["bench"], saved["fidelity"]
     against = [found for found in fidelities if found.identities[:1] == (identities[reference],)]
     return Known(
         known_speeds(benches, identities),
         *_throughputs(benches, identities),
-        *known_fidelity(fidelities, identities, reference, min(FEWEST_ANSWERS, prompts)),
+        *known_fidelity(fidelities, identities, reference, min(FEWEST_ANSWERS, prompts), suite),
         _errors(benches, identities, "engines"),
         _errors(against, identities, "candidates"),
     )
@@ -103,11 +106,16 @@ def _throughputs(
 
 
 def known_fidelity(
-    measurements: Sequence[Measurement], identities: Mapping[str, str], reference: str, fewest_answers: int
+    measurements: Sequence[Measurement],
+    identities: Mapping[str, str],
+    reference: str,
+    fewest_answers: int,
+    suite: str = "",
 ) -> tuple[dict[str, MeasurementJson], dict[str, MeasurementJson]]:
     """Return the newest fidelity of each candidate to the reference, and the newest comparison of their greedy answers.
-    All fidelities are over one text in windows of one size: paragone's sample text, or another text or suite if only
-    measurements with that cover all candidates. Comparisons with fewer greedy answers than `fewest_answers` are skipped."""
+    All fidelities are over the reference's answers to the prompts of `suite`; without a suite, over one text in windows
+    of one size: paragone's sample text, or another text or suite if only measurements with that cover all candidates.
+    Comparisons with fewer greedy answers than `fewest_answers` are skipped."""
     against = [found for found in measurements if found.identities[:1] == (identities[reference],)]
     candidates = {name: identity for name, identity in identities.items() if name != reference}
     by_text: dict[tuple[Json, ...], dict[str, MeasurementJson]] = {}
@@ -115,21 +123,27 @@ def known_fidelity(
         windows, data = item.get("windows"), measurement.data
         # the user may have chosen fewer windows
         if (isinstance(windows, int) and windows >= FEWEST_WINDOWS) or item.get("reason") is not None:
-            found = {**item, "engine": name, "partial": data.get("partial"), "created": measurement.created}
-            key = data.get("text"), text_at(data, "suite", "name"), data.get("window")
+            about = {key: data.get(key) for key in ("partial", "suite", "tokens_scored")}
+            found = {**item, **about, "engine": name, "created": measurement.created}
+            key = (
+                data.get("text"),
+                text_at(data, "suite", "name"),
+                text_at(data, "suite", "answers"),
+                data.get("window"),
+            )
             by_text.setdefault(key, {}).setdefault(name, found)
+    if suite:
+        fidelity = by_text.get((None, suite, "greedy", 0), {})
+    else:
+        fidelity = _of_all(by_text, (None, "", "", WINDOW), candidates)
     answers: dict[str, MeasurementJson] = {}
     greedy = _items(against, candidates, "free_running", "candidates", name_field="candidate")
     for measurement, name, item in greedy:
         prompts = item.get("prompts")
         if isinstance(prompts, int) and prompts >= fewest_answers:
-            about: dict[str, Json] = {
-                "candidate": name,
-                "reference": reference,
-                "created": measurement.created,
-            }
+            about = {"candidate": name, "reference": reference, "created": measurement.created}
             answers.setdefault(name, {**item, **about})
-    return _of_all(by_text, (None, "", WINDOW), candidates), answers
+    return fidelity, answers
 
 
 def _errors(measurements: Iterable[Measurement], identities: Mapping[str, str], field: str) -> dict[str, str]:

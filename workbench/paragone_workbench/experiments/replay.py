@@ -5,7 +5,17 @@ import dataclasses
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from paragone import InputError, Json, ParagoneError, options, shared_options, texts, threads, wire
+from paragone import (
+    InputError,
+    Json,
+    ParagoneError,
+    json_values,
+    options,
+    shared_options,
+    texts,
+    threads,
+    wire,
+)
 from paragone_workbench.compare.diff import common_length
 from paragone_workbench.compare.divergence import token_at
 from paragone_workbench.engines.engine import EngineTask
@@ -113,6 +123,7 @@ class Replay:
             sampling=engine.sampling_of(recorded),
             logprobs=logprobs if type(logprobs) is int else None,
             cold=True,
+            choices=json_values.texts_at(recorded.result.request, "choices"),
             threads=_threads(recorded.result),
             left_out=engine.left_out_of(recorded),
         )

@@ -50,11 +50,13 @@ async def saved_runs(
 def answer_of(result: RunResult) -> Answer:
     """Return the answer in the form that assertions check, without the prompt."""
     metrics, total_s = result.metrics, None
+    is_choice = bool(result.request.get("choices")) and bool(result.tokens)
     if result.waited_s is not None and result.ended is not None:
         total_s = max(0.0, result.ended - result.started - result.waited_s)
     return Answer(
         text=result.text,
         thinking=result.thinking,
+        choices={it.text: it.logprob for it in result.tokens[-1].top} if is_choice else {},
         finish_reason=result.finish,
         completion_tokens=metrics.completion_tokens if metrics is not None else None,
         ttft_s=metrics.ttft_s if metrics is not None else None,
@@ -83,7 +85,9 @@ def cell_digests(request: suite.SuiteRequest, registry: Registry) -> Callable[[s
         messages: list[Json] = [to_json(message) for message in prompt.messages]
         assertions: list[Json] = [to_json(spec) for spec in prompt.assertions]
         return Digests(
-            asked=identity_digest([identity, messages, dict(seed)]),
+            asked=identity_digest(
+                [identity, messages, dict(seed), *([list(prompt.choices)] if prompt.choices else [])]
+            ),
             checked=identity_digest([assertions, prompt.expected, judges]),
         )
 
@@ -165,8 +169,8 @@ def larger_load(known: Load | None, result: RunResult) -> Load | None:
 @dataclass(slots=True, kw_only=True)
 class EngineTotals:
     """The totals of an engine's finished runs. `total` includes unfinished runs, `runs` includes failed ones;
-    `asserted`, `passed` and `undecided` count results of assertions. Times are in seconds, rates in tokens per
-    second. Each run takes 16 bytes, for the medians."""
+    `asserted` counts the answers with checked assertions; of these, `passed` passed all, and `undecided` have one without a
+    verdict. Times are in seconds, rates in tokens per second. Each run takes 16 bytes, for the medians."""
 
     engine: str
     total: int
@@ -199,13 +203,13 @@ class EngineTotals:
         for caution in run.result.cautions:
             if caution.code == "not-cold":
                 self.not_cold = f"{self.engine}: {caution.sentence}"
-        self.asserted += len(run.checks)
-        self.passed += sum(check.passed is True for check in run.checks)
-        self.undecided += sum(check.passed is None for check in run.checks)
+        self.asserted += bool(run.checks)
+        self.passed += run.passed is True
+        self.undecided += run.is_undecided
         not_passed = any(check.passed is False for check in run.checks)
         self.not_passed += not_passed
         self.errors += run.result.state == "failed" or (run.is_undecided and not not_passed)
-        self.seconds += run.seconds
+        self.seconds += run.duration_s
         metrics = run.result.metrics
         if metrics is not None and run.result.state == "done":
             self.counted += 1
@@ -323,7 +327,7 @@ def _case(run: ExperimentRun, prompt: suite.SuitePrompt, repetitions: int) -> st
         kind, cause, text = "failure", "assertion", "\n".join(failed)
     elif undecided := run.reasons(passed=None):
         kind, cause, text = "error", "no verdict", "\n".join(undecided)
-    seconds, first = f"{run.seconds:.3f}", text.partition("\n")[0]
+    seconds, first = f"{run.duration_s:.3f}", text.partition("\n")[0]
     parts = [_tag("testcase", classname=run.result.definition.name, name=name, time=seconds)]
     if kind:
         parts.append(f"{_tag(kind, message=first, type=cause)}{escape(_clean(text))}</{kind}>")

@@ -19,6 +19,7 @@ from paragone_workbench.experiments import assertions, identity, results, suite
 from paragone_workbench.experiments.suite_engine import EngineProgress, SuiteEngine, WorkingEngine
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.runs.scheduler import EnginePool
+from paragone_workbench.store.experiments import passed_all
 
 if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
@@ -256,7 +257,13 @@ class SuiteRunner:
         progress = self.progress[index]
         progress.began = progress.began or time.monotonic()
         seed = suite.seed_option(cell, definition, self.registry.find(definition.backend))
-        spec = RunSpec(messages=prompt.messages, sampling=seed, cold=True)
+        spec = RunSpec(
+            messages=prompt.messages,
+            sampling=seed,
+            cold=True,
+            choices=prompt.choices,
+            logprobs=len(prompt.choices) or None,
+        )
         executed = await self._engine(index).execute(spec, prompt)
         if executed is None:
             return
@@ -278,7 +285,8 @@ class SuiteRunner:
         progress.done += 1
         progress.now += 1
         progress.failed += result.state == "failed"
-        progress.verdicts.update(check.passed for check in checks)
+        if checks:
+            progress.verdicts[passed_all(checks)] += 1
 
     async def _write(self, call: Callable[[Store], object]) -> None:
         await self.history.call(call, busy_s=_BUSY_S)
@@ -383,13 +391,15 @@ class SuiteRunner:
         ]
         old = [check for check in run.checks if check.index in indices]
         others = [check for check in run.checks if check not in old]
-        checks = [to_json(check) for check in sorted((*others, *new), key=lambda result: result.index)]
+        judged = sorted((*others, *new), key=lambda result: result.index)
+        checks = [to_json(check) for check in judged]
         await self._write(
             lambda store: store.experiments.save_judgement(run.number, run.result.id, checks, judge.runs)
         )
         verdicts = self.progress[run.key.engine_index].verdicts
-        verdicts.update(check.passed for check in new)
-        verdicts.subtract(check.passed for check in old)
+        verdicts[passed_all(judged)] += 1
+        if run.checks:
+            verdicts[passed_all(run.checks)] -= 1
         self._progressed()
 
 

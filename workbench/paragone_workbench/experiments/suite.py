@@ -40,6 +40,8 @@ class SuitePrompt:
     line: int
     messages: tuple[Message, ...]
     expected: str | None = None
+    choices: tuple[str, ...] = ()
+    """Texts whose log-probabilities the engine computes instead of generating an answer."""
     tags: tuple[str, ...] = ()
     variables: Mapping[str, Json] = field(default_factory=dict)
     assertions: tuple[AssertionSpec, ...] = ()

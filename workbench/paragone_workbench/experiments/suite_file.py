@@ -42,6 +42,7 @@ class SuiteEntry(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults
     answer: str | None = None
     conversation: str | None = None
     expected: str | int | float | None = None
+    choices: list[str] | None = None
     tags: list[str] | None = None
     variables: dict[str, object] | None = None
     assertions: list[dict[str, object]] | None = None
@@ -69,9 +70,10 @@ def _prompt(
     system: str,
     shared: Sequence[AssertionSpec],
     catalog: AssertionCatalog,
+    folder: Path,
 ) -> SuitePrompt:
-    """Return the prompt of a record; `system` and `shared` are for all prompts of the file. Raises InputError for the
-    first mistake, and ParagoneError for a faulty assertion."""
+    """Return the prompt of a record; `system` and `shared` are for all prompts of the file in `folder`. Raises
+    InputError for the first mistake, and ParagoneError for a faulty assertion."""
     record = data.read(SuiteEntry, given, whole="A prompt")
     messages = _messages(record)
     if any(message.role == "system" for message in messages):
@@ -79,16 +81,20 @@ def _prompt(
             raise InputError("There are both 'system' and a message with the role 'system': remove one.")
     elif own := system if record.system is None else record.system:
         messages = [Message(role="system", text=own), *messages]
-    expected = record.expected
-    if not (expected is None or isinstance(expected, str)):
-        expected = json.dumps(expected)
+    expected, choices = record.expected, record.choices or []
     variables = cast("Mapping[str, Json]", record.variables or {})
     if variables:
         messages = [Message(role=message.role, text=fill(message.text, variables)) for message in messages]
-        expected = None if expected is None else fill(expected, variables)
+        expected = fill(expected, variables) if isinstance(expected, str) else expected
+        choices = [fill(choice, variables) for choice in choices]
+    if choices:
+        expected = _expected_choice(choices, expected)
+    elif not (expected is None or isinstance(expected, str)):
+        expected = json.dumps(expected)
     assertions = (*map(assertion_spec, record.assertions or ()), *shared)
     if not assertions and expected is not None:
-        assertions = (AssertionSpec(type="equals"),)
+        assertions = (AssertionSpec(type="likelihood" if choices else "equals"),)
+    assertions = tuple(catalog.located(assertion, folder) for assertion in assertions)
     for assertion in assertions:
         catalog.check_spec(assertion, expected=expected)
     return SuitePrompt(
@@ -96,11 +102,26 @@ def _prompt(
         line=line,
         messages=tuple(messages),
         expected=expected,
+        choices=tuple(choices),
         tags=tuple(record.tags or ()),
         variables=variables,
         assertions=assertions,
         answer=record.answer,
         conversation=record.conversation or "",
+    )
+
+
+def _expected_choice(choices: Sequence[str], expected: str | int | float | None) -> str | None:
+    """Return the expected choice, which a text or an index from 0 names. Raises InputError."""
+    if len(set(choices)) < max(len(choices), 2) or not all(map(str.strip, choices)):
+        raise InputError("'choices' needs two texts or more, which are different and not empty.")
+    if isinstance(expected, int) and 0 <= expected < len(choices):
+        return choices[expected]
+    if expected is None or (isinstance(expected, str) and expected in choices):
+        return expected
+    raise InputError(
+        f"'expected' is none of the 'choices': {expected!r}.",
+        hint="Write the text of the choice, or its index, from 0 on.",
     )
 
 
@@ -151,7 +172,7 @@ def parse_json(text: str) -> Json:
     return value
 
 
-_JSON_COLUMNS = ("messages", "variables", "assertions")
+_JSON_COLUMNS = ("messages", "choices", "variables", "assertions")
 """Columns whose cells are JSON."""
 
 
@@ -304,7 +325,9 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
     prompts: list[SuitePrompt] = []
     for index, (line, read) in enumerate(records):
         try:
-            prompt = _prompt(index, line, read(), system if own is None else own, shared, catalog)
+            prompt = _prompt(
+                index, line, read(), system if own is None else own, shared, catalog, path.parent
+            )
         except ParagoneError as error:
             problems.append((line, str(error)))
         else:

@@ -217,10 +217,18 @@ def _assertion(given: Json, values: Mapping[str, Json]) -> dict[str, object]:
         case "regex":
             found = {"type": "regex", "pattern": text}
         case "starts-with" if text:
-            found = {"type": "regex", "pattern": rf"\A{re.escape(text)}"}
+            found = {"type": "starts_with", "value": text}
         case "is-json":
             schema = parse_json(text) if text else None
             found = {"type": "json_schema", "schema": schema} if schema else {"type": "json"}
+        case "contains-json":
+            schema = parse_json(text) if text else None
+            found = {"type": "contains_json", **({"schema": schema} if schema else {})}
+        case "python" if text.startswith("file://"):
+            file, _, function = text.removeprefix("file://").partition(":")
+            found = {"type": "python", "file": file, "function": function or "get_assert"}
+            if (least := number_at(given, "threshold")) is not None:
+                found["minimum"] = least
         case "word-count":
             exact = value if isinstance(value, int) else None
             bounds = {"minimum": count_at(value, "min") or exact, "maximum": count_at(value, "max") or exact}

@@ -53,7 +53,7 @@ class Result:
     is_cut: bool = False
 
 
-Reader: TypeAlias = "Callable[[Path, Json], Iterator[Callable[[], Result]]]"
+ResultReader: TypeAlias = "Callable[[Path, Json], Iterator[Callable[[], Result]]]"
 """Yields a function for each result in an item, which returns the result or raises InputError; none if the item has another
 form."""
 
@@ -222,7 +222,7 @@ def _speeds(path: Path, item: Json) -> Iterator[Callable[[], Result]]:
     yield from ()
 
 
-_READERS: tuple[Reader, ...] = (_lm_eval, _inspect, _promptfoo, _speeds)
+_READERS: tuple[ResultReader, ...] = (_lm_eval, _inspect, _promptfoo, _speeds)
 """The known forms. The first reader that finds a result in an item reads this item."""
 
 

@@ -147,10 +147,14 @@ def _samples(item: Json, importing: SuiteImport) -> Iterator[SuiteEntry]:
             str(it) for it in (target if isinstance(target, list) else [target]) if it not in (None, "")
         ]
         check: dict[str, object] = {"type": "contains", "value": wanted, "match": "any", "ignore_case": True}
-        if texts_at(item, "choices"):
+        letters = _letters(item)
+        if letters:
             check = {"type": "regex", "pattern": rf"\A\W*(?:{'|'.join(map(re.escape, wanted))})\b"}
         entry = entry_of(messages)
-        entry.assertions = [check] if wanted else None
+        if len(wanted) == 1 and wanted[0] in letters:
+            entry.choices, entry.expected = letters, wanted[0]
+        else:
+            entry.assertions = [check] if wanted else None
         entry.tags = promptfoo.tags_of(object_at(item, "metadata")) or None
         yield entry
 
@@ -160,14 +164,19 @@ def question(item: Json) -> list[Message]:
     given = value_at(item, "input")
     given = [{"role": "user", "content": given}] if isinstance(given, str) else given
     messages = next((shown(chat) for chat in other_programs.openai_chats({"messages": given})), [])
-    if messages and (choices := texts_at(item, "choices")):
-        letters = [chr(ord("A") + position) for position in range(len(choices))]
+    if messages and (letters := _letters(item)):
+        choices = texts_at(item, "choices")
         lines = (f"{letter}) {choice}" for letter, choice in zip(letters, choices, strict=True))
         text = "\n".join(
             (messages[-1].text, "", *lines, "", f"Answer with one letter: {', '.join(letters)}.")
         )
         messages[-1] = replace(messages[-1], text=text)
     return messages
+
+
+def _letters(item: Json) -> list[str]:
+    """Return a letter for each choice of a sample."""
+    return [chr(ord("A") + position) for position in range(len(texts_at(item, "choices")))]
 
 
 def _rows(item: Json, importing: SuiteImport) -> Iterator[SuiteEntry]:

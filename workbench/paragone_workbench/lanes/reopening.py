@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from paragone import InputError
-from paragone_workbench.engines.definitions import address_of, secret_options, load_and_sampling_options
+from paragone_workbench.engines.definitions import address_of, load_and_sampling_options, secret_options
 from paragone_workbench.lanes.lane import unique_name
 from paragone_workbench.store.records import QueuedPrompt
 

@@ -286,10 +286,10 @@ class Session:
             self.follow(lane, lane.ask(edited, instead_of=lane.answer(prompt)))
         return edited
 
-    def step(self, lane: Lane, by: int, at: Run | None = None) -> bool:
+    def show_variant(self, lane: Lane, offset: int, shown: Run | None = None) -> bool:
         """Show the next (1) or previous (-1) variant in a free lane; see `variants.neighbour`. Returns False if there
         is none."""
-        tip = neighbour(lane, by, at)
+        tip = neighbour(lane, offset, shown)
         if tip is None:
             return False
         self.select(lane, tip)

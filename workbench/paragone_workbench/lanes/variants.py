@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.run import Run
 
 
-def neighbour(lane: Lane, by: int, at: Run | None = None) -> Run | None:
-    """Return the end of the path through the next (1) or previous (-1) variant of the run `at`; None without
-    variants. After the last variant comes the first. By default, `at` is the last run that has variants."""
-    places = reversed(lane.path) if at is None else (at,)
+def neighbour(lane: Lane, offset: int, shown: Run | None = None) -> Run | None:
+    """Return the end of the path through the next (1) or previous (-1) variant of the run `shown`; None without
+    variants. After the last variant comes the first. By default, `shown` is the last run that has variants."""
+    places = reversed(lane.path) if shown is None else (shown,)
     place = next((run for run in places if len(lane.variants(run)) > 1), None)
     if place is None:
         return None
     variants = lane.variants(place)
-    return newest_after(lane, variants[(variants.index(place) + by) % len(variants)])
+    return newest_after(lane, variants[(variants.index(place) + offset) % len(variants)])
 
 
 def variant_origin(lane: Lane, run: Run, *, in_full: bool = True) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -264,8 +265,11 @@ class ConversationComparison(Comparison):
         turns: Sequence[ConversationTurn],
         *,
         recorded: bool,
+        answering_s: float = math.inf,
     ) -> None:
+        """After `answering_s` seconds, the reference begins no further answer, so that there is time to score its answers."""
         super().__init__(registry, engines, "", [turn.messages for turn in turns])
+        self._answering_s = answering_s
         reference, *candidates = self.engines
         self.fidelity = ConversationFidelity(reference, candidates, turns, recorded=recorded)
 
@@ -273,7 +277,7 @@ class ConversationComparison(Comparison):
         """Let the reference answer unless the answers are recorded, then measure the distributions."""
         reference = self.engines[0]
         if not self.fidelity.recorded:
-            await self._ask_all([reference], on_step)
+            await self._ask_all([reference], on_step, time.monotonic() + self._answering_s)
             self.fidelity.greedy = self.answers[reference]
         if not self.stopped:
             try:
@@ -284,11 +288,18 @@ class ConversationComparison(Comparison):
             await self._ask_all([*([reference] if self.fidelity.recorded else ()), *answering], on_step)
 
     async def _ask_all(
-        self, engines: Sequence[EngineTask], on_step: Callable[[MeasurementStep], None]
+        self,
+        engines: Sequence[EngineTask],
+        on_step: Callable[[MeasurementStep], None],
+        end: float = math.inf,
     ) -> None:
         total = len(self.prompts)
         for done, (number, engine) in enumerate(itertools.product(range(total), engines)):
-            if self.stopped or (engine in self.answer_errors and not engine.is_open):
+            if (
+                self.stopped
+                or time.monotonic() > end
+                or (engine in self.answer_errors and not engine.is_open)
+            ):
                 continue
             on_step(MeasurementStep("prompt", done, total * len(engines), number + 1, total))
             await self._ask(engine, number, prompt_ids=engine is self.engines[0])

@@ -173,23 +173,32 @@ def _beside_noise(kld: statistics.Estimate, candidate: distances.Measured, fidel
     if not noise.value:
         return f", and {name} does not differ from itself"
     floor, times = f"the noise floor of {name}", kld.value / noise.value
-    if times <= 1:
-        return f", within {floor} ({statistics.number(noise)})"
-    error = distances.ratio_error(candidate.kld, fidelity.noise.kld)
-    if error is None:
+    within = is_within_noise(candidate, fidelity)
+    if within is None:
         return f", where {floor} is {statistics.number(noise)} (it takes {distances.FEWEST_WINDOWS} {fidelity.unit}s to tell the KLD from the noise)"
-    if math.log(times) <= CLEAR * error:
+    if within:
         return f", within {floor} ({statistics.number(noise)})"
     return f", {times:.{0 if times >= 10 else 1}f} × above {floor}"
+
+
+def is_within_noise(candidate: distances.Measured, fidelity: Fidelity) -> bool | None:
+    """Return whether a candidate's KL divergence is within the noise floor of the reference; None if this is unknown."""
+    kld, noise = distances.mean(candidate.kld), distances.mean(fidelity.noise.kld)
+    if kld is None or noise is None:
+        return None
+    if kld.value <= noise.value or not noise.value:
+        return kld.value <= noise.value
+    error = distances.ratio_error(candidate.kld, fidelity.noise.kld)
+    return None if error is None else math.log(kld.value / noise.value) <= CLEAR * error
 
 
 PARTS = 4
 
 
 def depths(klds: Sequence[distances.Units], window: int) -> list[dict[str, Json]]:
-    """Return the mean KL divergence of each candidate by depth in the context. `window` is the size of a window.
-    `parts` are the ranges of depths in tokens, the shallowest first. `growth` is the last part's divergence minus
-    the first's, as a mean over windows; None with too few windows. `adjusted_p` is the p-value of the t-test over
+    """Return the mean KL divergence of each candidate by depth in the context. `window` is the number of tokens in a window.
+    In the result, `parts` are ranges of depths in tokens, the shallowest first. `growth` is the last part's divergence
+    minus the first's, as a mean over windows; None with too few windows. `adjusted_p` is the p-value of the t-test over
     windows, after Holm's correction for all candidates."""
     found = [_depth(kld, window) for kld in klds]
     tested = [(depth, growths) for depth, growths in found if depth["growth"] is not None]
@@ -282,6 +291,7 @@ def _candidate_json(candidate: distances.Measured, fidelity: Fidelity) -> dict[s
             **distances.independent_errors(candidate),
         },
         "band": None if kld is None else band_of(kld.value),
+        "within_noise": is_within_noise(candidate, fidelity),
         "warning": unchanged(candidate, fidelity) or None,
         "sentence": verdict(candidate, fidelity) or None,
         "top_k": None

@@ -165,17 +165,18 @@ def pass_rate_cell(rate: float, prompts: int) -> blocks.TableCell:
 def rates_by_tag(
     engines: Sequence[EngineValues], tags: Mapping[int, Sequence[str]]
 ) -> tuple[blocks.Table, ...]:
-    """Return a table of the pass rates over the prompts of each tag, except tags of all prompts. `tags` are by the
-    prompts' indices."""
+    """Return a table of the pass rates over the answered prompts of each tag, except tags of all of them. `tags`
+    are by the prompts' indices."""
     rates = [engine.values(PASS_RATE) for engine in engines]
     prompts_of: dict[str, list[int]] = {}
-    for prompt, of_prompt in tags.items():
-        for tag in set(of_prompt):
+    answered = set[int]().union(*rates)
+    for prompt in answered & tags.keys():
+        for tag in set(tags[prompt]):
             prompts_of.setdefault(tag, []).append(prompt)
     rows: list[_Rates] = []
     for tag, prompts in sorted(prompts_of.items(), key=lambda item: (-len(item[1]), item[0])):
         known = [[rate[prompt] for prompt in prompts if prompt in rate] for rate in rates]
-        if len(prompts) < len(tags) and any(known):
+        if len(prompts) < len(answered):
             passed = [(sum(values) / len(values), len(values)) if values else None for values in known]
             rows.append((tag, len(prompts), passed))
     return _rates_table("tag", [engine.engine for engine in engines], rows)

@@ -56,7 +56,7 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
     }
     saved = known_measurements.saved_measurements(store)
     choice = choice_of(store, experiment)
-    known = known_measurements.known_of(saved, identities, choice.reference, experiment.prompts)
+    known = known_measurements.known_of(saved, identities, choice.reference, experiment.prompts, choice.suite)
     decision = decide_for(store, choice, names, known, experiment, values, tags)
     loaded = {names[index]: run.loaded for index, run in examples.items() if run.loaded is not None}
     page = verdict.first_page(

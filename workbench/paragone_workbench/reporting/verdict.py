@@ -54,7 +54,7 @@ def first_page(
         others = ()
     elif decision.chosen is None and decision.comparison is not None:
         shown = (pair.sentence for pair in decision.comparison.comparisons if pair.shown)
-        reasons += islice(shown, _DIFFERENCES)
+        reasons += islice((it for it in shown if it != headline), _DIFFERENCES)
     compared = len(figures) > 1
     overview = overview_of(
         figures,

@@ -16,6 +16,7 @@ from paragone_workbench.engines.definitions import secret_options, without_secre
 from paragone_workbench.engines.engine import EngineStopped, EngineTask
 from paragone_workbench.engines.failures import PLUGIN_ERRORS, as_paragone_error
 from paragone_workbench.runs import context
+from paragone_workbench.runs.choices import most_likely
 from paragone_workbench.runs.metrics import Meter
 from paragone_workbench.runs.result import manifest
 
@@ -72,7 +73,7 @@ async def execute(
 
 async def _request(
     run: Run, spec: RunSpec, engine: EngineTask, turn: Turn
-) -> tuple[paragone.RunRequest, tuple[paragone.Caution, ...]]:
+) -> tuple[RunSpec, tuple[paragone.Caution, ...]]:
     """Return the request and the warnings about it. The run gets a manifest of the request. Raises ParagoneError."""
     loaded = engine.require_open()
     if spec.text and not engine.capabilities.plain_text:
@@ -80,9 +81,14 @@ async def _request(
             f"{engine.definition.name} answers messages; it cannot continue a plain text.",
             hint="Send the text as the message of a user.",
         )
+    if spec.choices and not engine.capabilities.score:
+        raise paragone.InputError(
+            f"{engine.definition.name} cannot compute the log-probabilities of choices.",
+            hint="Engines of llama_cpp and exllama can. Without 'choices', the engine generates its answer.",
+        )
     if spec.ids and not engine.capabilities.token_ids:
         raise paragone.InputError(
-            f"{engine.definition.name} does not accept token ids.", hint="Send the prompt as a text."
+            f"{engine.definition.name} does not accept token ids.", hint="Send the prompt as text."
         )
     messages, cautions = drop_unsupported_images(spec.messages, loaded)
     options, sampling = engine.context_options, {**engine.sampling, **spec.sampling}
@@ -122,7 +128,7 @@ async def _ask(
     run: Run,
     engine: EngineTask,
     opened: paragone.OpenEngine,
-    request: paragone.RunRequest,
+    request: RunSpec,
     cautions: tuple[paragone.Caution, ...],
 ) -> None:
     meter = run.meter = Meter(sent=time.monotonic(), load_s=engine.load_s)
@@ -135,7 +141,9 @@ async def _ask(
         _note_silence(run, meter, NOTICE_S if engine.placement.addresses else NOTICE_LOCAL_S)
     )
     try:
-        async with contextlib.aclosing(opened.run(request)) as events:
+        async with contextlib.aclosing(
+            most_likely(opened, request) if request.choices else opened.run(request)
+        ) as events:
             since = time.monotonic()
             async for event in events:
                 now = time.monotonic()

@@ -30,6 +30,8 @@ class RunSpec(paragone.RunRequest):
 
     left_out: int | None = None
     """Number of the oldest messages to drop, as in a recorded run; None to let the engine's options decide."""
+    choices: tuple[str, ...] = ()
+    """Texts of which the most likely one is the answer. If there are any, the engine generates nothing."""
 
     @classmethod
     def of_prompt(

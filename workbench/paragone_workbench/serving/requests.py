@@ -155,7 +155,7 @@ _MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 def _message(message: _Message, path: str) -> paragone.Message:
     content = message.content
     if content is None and message.role != "assistant":
-        raise wrong(f"{path}.content", "given, as a text or a list of objects")
+        raise wrong(f"{path}.content", "given, as text or as a list of objects")
     texts, images = list[str](), list[paragone.Image]()
     parts = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
     for number, part in enumerate(parts):

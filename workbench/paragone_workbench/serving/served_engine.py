@@ -112,7 +112,7 @@ class ServedEngines:
         if name is None and len(self._engines) == 1:
             return self.all[0]
         if not isinstance(name, str):
-            raise requests.wrong("model", "given, as a text")
+            raise requests.wrong("model", "given, as text")
         found = self._engines.get(name)
         if found is None:
             names = ", ".join(self._engines)

@@ -95,6 +95,13 @@ class AssertionResult:
         return "unknown" if self.passed is None else "passed" if self.passed else "failed"
 
 
+def passed_all(checks: Sequence[AssertionResult]) -> bool | None:
+    """Return whether an answer passed all its assertions; None without assertions, or if one gave no verdict."""
+    if not checks or any(check.passed is None for check in checks):
+        return None
+    return all(check.passed for check in checks)
+
+
 @dataclass(frozen=True, kw_only=True)  # no slots: `checks` is cached in `__dict__`
 class ExperimentRun:
     key: RunKey
@@ -112,7 +119,7 @@ class ExperimentRun:
     @property
     def passed(self) -> bool | None:
         """Whether all assertions passed; None without assertions, or if an assertion gave no verdict."""
-        return all(check.passed for check in self.checks) if self.checks and not self.is_undecided else None
+        return passed_all(self.checks)
 
     @property
     def is_undecided(self) -> bool:
@@ -139,7 +146,7 @@ class ExperimentRun:
         return self.result.state == "done" and all(check.passed is True for check in self.checks)
 
     @property
-    def seconds(self) -> float:
+    def duration_s(self) -> float:
         """Seconds from passing the run to the engine until the end of the run."""
         return max(0.0, (self.result.ended or 0.0) - self.result.started)
 
@@ -186,6 +193,7 @@ class SavedChoice:
         unfit: The names of compared engines that cannot be chosen, because they do not fit in memory.
         checked: Number of prompts whose answers are checked; 0 if unknown.
         report: The SHA-256 of the report that the command wrote; empty without a report.
+        suite: The name of the user's suite, over which the fidelity is measured; empty for the built-in prompts.
     """
 
     reference: str
@@ -195,6 +203,7 @@ class SavedChoice:
     unfit: tuple[str, ...] = ()
     checked: int = 0
     report: str = ""
+    suite: str = ""
 
 
 _PLAIN = ("number", "id", "name", "fingerprint", "schedule", "repetitions", "prompts", "created")
@@ -244,15 +253,17 @@ _UNFINISHED = f"""
     ) < ?, content, NULL)
     FROM experiment_prompt AS prompt WHERE experiment_id = {_ID} AND position >= ? ORDER BY position LIMIT ?
 """  # noqa: S608 (the names of columns)
-# To count the cells, this counts the rows whose key is 0 (a cell's first result) or NULL (a cell without results).
 _COUNTS = f"""
-    SELECT engine_index, sum(ifnull(place, 0) = 0), sum(ifnull(place, 0) = 0 AND state = 'failed'),
-      sum(passed IS 1), sum(passed IS 0), sum(place IS NOT NULL AND passed IS NULL)
+    SELECT engine_index, count(*), sum(failed), sum(results AND known = results AND least = 1),
+      sum(results AND known = results AND least = 0), sum(known < results)
     FROM (
-      SELECT engine_index, state, result.key AS place, {_FIELD.format("passed")} AS passed
-      FROM cell JOIN run ON run.id = run_id LEFT JOIN {_RESULTS}
-      WHERE experiment_id = {_ID} AND (? IS NULL OR prompt_index IN (SELECT value FROM json_each(?)))
-        AND state IN (SELECT value FROM json_each(?))
+      SELECT engine_index, state = 'failed' AS failed, count(result.key) AS results, count(passed) AS known, min(passed) AS least
+      FROM (
+        SELECT cell.number, engine_index, state, result.key, {_FIELD.format("passed")} AS passed
+        FROM cell JOIN run ON run.id = run_id LEFT JOIN {_RESULTS}
+        WHERE experiment_id = {_ID} AND (? IS NULL OR prompt_index IN (SELECT value FROM json_each(?)))
+          AND state IN (SELECT value FROM json_each(?))
+      ) AS result GROUP BY number
     ) GROUP BY engine_index
 """  # noqa: S608 (the names of columns)
 
@@ -369,7 +380,7 @@ class Experiments:
         finished: Sequence[str] = ("done", "failed"),
     ) -> dict[int, tuple[int, ...]]:
         """Count, by the index of the engine, the saved runs of these prompts (None: of all) in a `finished` state, the
-        failed ones, and the assertions that passed, failed, and gave no verdict."""
+        failed ones, and the answers that passed all their assertions, that failed one, and that have one without a verdict."""
         chosen = None if prompts is None else json.dumps(sorted(prompts))
         rows = self._database.rows(_COUNTS, number, chosen, chosen, json.dumps([*finished]))
         return {index: tuple(counts) for index, *counts in rows}

@@ -128,8 +128,8 @@ def save_run(
         owner_id if running else None,
         result.id,
     )
-    # Text is written here only at the end of the run. If another instance of the program wrongly assumed that this instance had
-    # ended, the other instance has moved the text saved so far from `piece` to the run, where the text must be kept.
+    # While a run is in progress, its text is in `piece`, and `_UPDATE` leaves the run's own text unchanged. Another instance of
+    # the program that wrongly assumed that this one had ended has moved the text saved so far from `piece` into the run.
     text, thinking = ("", "") if running else (clean(result.text), clean(result.thinking))
     rows = database.rows(_UPDATE, *values)
     if not rows:

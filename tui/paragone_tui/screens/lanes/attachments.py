@@ -156,7 +156,7 @@ class Completion(Static):
     def on_unmount(self) -> None:
         self._stop_looking()
 
-    async def takes(self, event: events.Key) -> bool:
+    async def handle_key(self, event: events.Key) -> bool:
         """Handle a key of the list, and return whether the key was handled. First wait for a list that is being looked up."""
         if event.key in _KEYS and self._looking is not None:
             await asyncio.wait([self._looking], timeout=_PATIENCE)

@@ -39,9 +39,9 @@ _ACTIONS = {
 
 
 class NextPrompt(Composer):
-    """The field for the prompt after the vote. It shows no gauge, because the gauge names the lanes."""
+    """The field for the prompt after the vote. It does not show how full the contexts are, because that names the lanes."""
 
-    def follow_draft(self) -> None:
+    def update_gauge(self) -> None:
         pass
 
 
@@ -205,7 +205,7 @@ class BlindTurn(VoteScreen[bool | None]):
             self.next_prompt.post_message(events.Paste(event.text))
 
     def on_resize(self, event: events.Resize) -> None:
-        self.next_prompt.fit(event.size.height)
+        self.next_prompt.limit_height(event.size.height)
         super().on_resize(event)
 
     def on_text_area_changed(self) -> None:
@@ -217,7 +217,7 @@ class BlindTurn(VoteScreen[bool | None]):
     def action_queue_prompt(self) -> None:
         """Queue the prompt until the vote. Without a text, leave the field if the user is asked for a vote."""
         if self.next_prompt.prompt.strip():
-            self.run_worker(self._program.reported(self._queue_prompt), group=ACT)
+            self.run_worker(self._program.run_and_report_errors(self._queue_prompt), group=ACT)
         elif self._are_complete:
             self._leave_prompt()
 

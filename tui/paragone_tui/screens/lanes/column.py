@@ -136,7 +136,7 @@ class LaneColumn(Column):
             self._clear()
             new = lane.path[-MOST_TURNS:]
             if len(new) < len(lane.path):
-                self.transcript.leave_out_earlier()
+                self.transcript.drop_earlier_blocks()
         changed = list(new) if self._has_end or self._head is None else [self._head, *new]
         for run, following in zip_longest(changed, changed[1:]):
             if run is not self._head:

@@ -137,7 +137,7 @@ async def _show_divergence(screen: LanesScreen, column: LaneColumn) -> None:
     reference = differences.reference
     prompts = [] if reference is None else [run.prompt for run in reference.path if run.prompt is not None]
     for prompt in reversed(prompts):
-        partings = {lane: parting for lane in lanes if (parting := differences.parting(prompt, lane))}
+        partings = {lane: parting for lane in lanes if (parting := differences.divergence_of(prompt, lane))}
         if column.lane in partings and len(partings) > 1:
             break
     else:
@@ -287,7 +287,7 @@ def prefer_answer(screen: LanesScreen, column: LaneColumn) -> None:
         screen.say("This lane and another lane must first answer the same prompt.")
     elif (history := screen.history_or_say()) is not None and not screen.is_answering(lanes):
         program = screen.program
-        program.save(program.reported(lambda: _prefer(screen, history, lane, lanes, prompt)))
+        program.save(program.run_and_report_errors(lambda: _prefer(screen, history, lane, lanes, prompt)))
 
 
 async def _prefer(
@@ -308,7 +308,7 @@ async def _prefer(
 def undo_vote(screen: LanesScreen) -> None:
     if (history := screen.history_or_say()) is not None:
         program = screen.program
-        program.save(program.reported(lambda: _undo(screen, history)))
+        program.save(program.run_and_report_errors(lambda: _undo(screen, history)))
 
 
 async def _undo(screen: LanesScreen, history: History) -> None:

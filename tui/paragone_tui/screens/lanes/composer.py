@@ -53,7 +53,7 @@ class ContextGauge:
         self._counting = asyncio.Lock()
         self._asked: _Asked | None = None
 
-    def follow(self, draft: Draft, edited: Prompt | None) -> None:
+    def start_count(self, draft: Draft, edited: Prompt | None) -> None:
         asked = draft, edited, tuple(lane.record.head for lane in self._session.lanes)
         if asked == self._asked:
             return
@@ -212,7 +212,7 @@ class Composer(TextField):
         self._show_placeholder()
         self._show_title()
 
-    def fit(self, rows: int) -> None:
+    def limit_height(self, rows: int) -> None:
         """Limit the height to half of the terminal's `rows`, so that answers stay visible."""
         self.styles.max_height = max(2, min(_ROWS, rows // 2))
 
@@ -337,12 +337,12 @@ class Composer(TextField):
         self._message = message
         self._show_title()
 
-    def follow_draft(self) -> None:
-        """Let the gauge follow the draft."""
-        self.gauge.follow(self.draft, self.edited)
+    def update_gauge(self) -> None:
+        """Have the gauge count the tokens of the current draft."""
+        self.gauge.start_count(self.draft, self.edited)
 
     def _show_title(self) -> None:
-        self.follow_draft()
+        self.update_gauge()
         title = self.title
         room = (self.size.width or _USUAL_WIDTH) - title.cell_length - _AROUND_MESSAGE
         fits = self._message.cell_length <= room
@@ -353,7 +353,7 @@ class Composer(TextField):
     async def on_key(self, event: events.Key) -> None:
         """Run the action of a key, in order with the typed characters. A priority binding would overtake the characters:
         of "hello" and Enter in one burst, only a part would be sent."""
-        if await self.completion.takes(event):
+        if await self.completion.handle_key(event):
             event.stop()
             event.prevent_default()
             return
@@ -426,8 +426,8 @@ class Composer(TextField):
         self._show_title()
 
     def take(self) -> Draft:
-        """Return the draft to send. After an edit of an earlier prompt, show the draft from before the edit again.
-        Without an edit, empty the composer."""
+        """Return the draft to send, and empty the composer. If the draft edits an earlier prompt, restore the draft from
+        before the edit."""
         taken = self.draft
         self._sent = self.text if taken.files or taken.images else ""
         if self.editing is None:

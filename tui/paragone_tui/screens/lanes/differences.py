@@ -69,7 +69,7 @@ class Differences:
         self._compared = {run: compared for run, compared in self._compared.items() if run in runs}
         self.compare(runs)
 
-    def parting(self, prompt: Prompt, lane: Lane) -> Divergence | None:
+    def divergence_of(self, prompt: Prompt, lane: Lane) -> Divergence | None:
         """Return where a lane's answer diverges from the reference lane's answer; None before both answers have ended.
         The divergence has a token only if both engines are known to have the same vocabulary."""
         if self.reference is None:
@@ -78,7 +78,9 @@ class Differences:
         if run is None or reference is None or not run.phase == reference.phase == "ended":
             return None
         known = [_vocabulary(self.reference, reference), _vocabulary(lane, run)]
-        return self._comparison(reference, run).parting(run, known[0] is not None and known[0] == known[1])
+        return self._comparison(reference, run).divergence_of(
+            run, known[0] is not None and known[0] == known[1]
+        )
 
     def compare(self, runs: Iterable[Run]) -> None:
         """Compare the answers to the prompts of these runs anew with the next call of `mark`."""
@@ -127,7 +129,9 @@ class Differences:
         if not self.shown or self.reference is None:
             return []
         others = self._columns if column.lane is self.reference else [column]
-        partings = [self.parting(prompt, other.lane) for other in others if other.lane is not self.reference]
+        partings = [
+            self.divergence_of(prompt, other.lane) for other in others if other.lane is not self.reference
+        ]
         tokens = [parting.token for parting in partings if parting is not None and parting.token is not None]
         if tokens and (place := place_of(run.result.tokens, min(tokens))):
             channel, span = place
@@ -155,7 +159,7 @@ class _Compared:
         """Whether the shared words are marked instead of the different words. While the answers grow, True stays True."""
         self._partings: dict[bool, Divergence] = {}
 
-    def parting(self, run: Run, same_vocabulary: bool) -> Divergence:
+    def divergence_of(self, run: Run, same_vocabulary: bool) -> Divergence:
         """Return where a run diverges from its reference. Both runs must have ended."""
         from paragone_workbench.compare.divergence import Divergence, divergence
 

@@ -15,7 +15,11 @@ from paragone_tui.screens.lanes.lanes_screen import LanesScreen, on_current_lane
 from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
 from paragone_workbench.config.settings import preset_of
-from paragone_workbench.engines.definitions import EngineDefinition, declared_options, load_and_sampling_options
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+    declared_options,
+    load_and_sampling_options,
+)
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.reopening import lanes_with_other_options
 from paragone_workbench.lanes.settings import Origin, edited, lane_settings
@@ -321,7 +325,7 @@ def fork_lane(screen: LanesScreen, column: LaneColumn) -> None:
         return
     run = screen.lanes.selected_run or column.lane.record.head
     if run is None:
-        screen.say("There is no turn yet after which a lane could be forked.")
+        screen.say("There is no turn to fork from yet.")
     elif run.phase != "ended":
         screen.lane_is_answering(column.lane)
     else:
@@ -506,8 +510,8 @@ LANE_COMMANDS: Mapping[str, Callable[[LanesScreen], None]] = {
     "reopen": reopen,
     "find": find,
     "write": prompt_commands.write,
-    "previous-variant": lambda screen: prompt_commands.step(screen, -1),
-    "next-variant": lambda screen: prompt_commands.step(screen, 1),
+    "previous-variant": lambda screen: prompt_commands.show_variant(screen, -1),
+    "next-variant": lambda screen: prompt_commands.show_variant(screen, 1),
     "previous-turn": lambda screen: select(screen, -1),
     "next-turn": lambda screen: select(screen, 1),
     "next-lane": lambda screen: screen.lanes.move(1),

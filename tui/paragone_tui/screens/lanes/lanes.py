@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from paragone_tui.commands import COMMANDS
-from paragone_tui.keys import Keys, bindings, readable
+from paragone_tui.keys import Keys, bindings, readable_keys
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.differences import Differences
 from paragone_tui.terminal.text import one_line
@@ -162,7 +162,7 @@ class Lanes(Horizontal, can_focus=True):
 
     def key_of(self, command: str) -> str:
         keys = self._keys[command]
-        return readable((keys.lane + keys.both)[:1]) if self.in_lane_mode else keys.first
+        return readable_keys((keys.lane + keys.both)[:1]) if self.in_lane_mode else keys.first
 
     def lay_out(self, width: int | None = None) -> None:
         """Show as many lanes as fit into `width` cells (default: the screen's width), including the current lane."""
@@ -273,10 +273,10 @@ class Lanes(Horizontal, can_focus=True):
         lanes, count = set[str](), 0
         if len(session.lanes) > 1 and session.prompts and not session.is_busy:
             # not needed at start
-            from paragone_tui.screens.parity import answered_sides
+            from paragone_tui.screens.parity import sides_of_answers
             from paragone_workbench.compare.parity import check_parity
 
-            sides = answered_sides(session)
+            sides = sides_of_answers(session)
             lanes, count = {side.name for side in sides}, check_parity(sides).alarms
         for column in self.columns:
             column.show_differences(count if column.lane.name in lanes else 0)

@@ -195,7 +195,7 @@ class LanesScreen(ChangedRowsScreen[None]):
 
     def on_mount(self) -> None:
         """Adapt the widgets to the terminal's size before the first layout: later, a second layout would follow."""
-        self.composer.fit(self.app.size.height)
+        self.composer.limit_height(self.app.size.height)
         self.lanes.lay_out(self.app.size.width)
         self.session.on_change = self.painter.ask
         self.watch(self.composer, "below", lambda: self.show_keys(), init=False)
@@ -245,7 +245,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         if event.size == self._fitted:
             return  # each layout reports the size
         self._fitted = event.size
-        self.composer.fit(event.size.height)
+        self.composer.limit_height(event.size.height)
         self.lanes.lay_out(event.size.width)
         self.show_keys(event.size.width)
 
@@ -304,11 +304,11 @@ class LanesScreen(ChangedRowsScreen[None]):
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Run a coroutine function in the background; later keys wait for it. Show a ParagoneError of the function."""
-        self.run_worker(self.program.reported(work), group=ACT)
+        self.run_worker(self.program.run_and_report_errors(work), group=ACT)
 
     def begin(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Begin a slow coroutine function; keys do not wait for it. Show a ParagoneError of the function."""
-        self.run_worker(self.program.reported(work), group="work")
+        self.run_worker(self.program.run_and_report_errors(work), group="work")
 
     def say(self, message: str, *, warning: bool = False) -> None:
         self.program.say(message, warning=warning)

@@ -191,12 +191,12 @@ def _shown_key(screen: LanesScreen, command: str) -> str:
 
 
 @on_current_lane
-def step(screen: LanesScreen, column: LaneColumn, by: int) -> None:
+def show_variant(screen: LanesScreen, column: LaneColumn, offset: int) -> None:
     if screen.lane_is_answering(column.lane):
         return
     lane, selected = column.lane, screen.lanes.selected_run
     place = None if selected is None else lane.path.index(selected)
-    if screen.session.show_variant(lane, by, selected):
+    if screen.session.show_variant(lane, offset, selected):
         screen.show_state()
         if place is not None:
             screen.lanes.select_turn(lane.path[place].prompt)
@@ -242,24 +242,24 @@ async def _edit_outside(screen: LanesScreen) -> None:
         screen.composer.load(text)
 
 
-def recall(screen: LanesScreen, by: int) -> None:
+def recall(screen: LanesScreen, offset: int) -> None:
     write(screen)
     history = screen.history.history
     if history is not None and not (screen.earlier_prompts or screen.session.prompts):
-        screen.do(lambda: _recall_first(screen, history, by))
+        screen.do(lambda: _recall_first(screen, history, offset))
     else:
-        _recall(screen, by)
+        _recall(screen, offset)
 
 
-async def _recall_first(screen: LanesScreen, history: History, by: int) -> None:
+async def _recall_first(screen: LanesScreen, history: History, offset: int) -> None:
     found = await history.call(lambda store: store.prompts("", _RECALLED))
     screen.earlier_prompts = [*reversed(found)]
-    _recall(screen, by)
+    _recall(screen, offset)
 
 
-def _recall(screen: LanesScreen, by: int) -> None:
+def _recall(screen: LanesScreen, offset: int) -> None:
     here = (prompt.written for prompt in screen.session.prompts)
-    screen.composer.recall([*screen.earlier_prompts, *here], by)
+    screen.composer.recall([*screen.earlier_prompts, *here], offset)
     _attach_again(screen)
 
 
@@ -425,10 +425,10 @@ def lane_mode(screen: LanesScreen) -> None:
         screen.set_focus(screen.lanes)
 
 
-def scrolling(by: Callable[[Transcript], None]) -> Callable[[LanesScreen], None]:
+def scrolling(scroll_transcript: Callable[[Transcript], None]) -> Callable[[LanesScreen], None]:
     def scroll(screen: LanesScreen) -> None:
         if screen.lanes.current is not None:
-            by(screen.lanes.current.transcript)
+            scroll_transcript(screen.lanes.current.transcript)
 
     return scroll
 

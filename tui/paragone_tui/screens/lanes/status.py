@@ -10,7 +10,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from paragone.texts import counted
-from paragone_tui.terminal.cells import Look, shortened, shortest, styles_of
+from paragone_tui.terminal.cells import Look, shortened, shortest_name_width, styles_of
 from paragone_tui.terminal.changed_rows_screen import paint
 from paragone_tui.terminal.text import bar, one_line
 from paragone_workbench.lanes.lane import LaneState
@@ -182,7 +182,7 @@ def _fitting(
     most = room - 3 - cell_len(mark)
     if not engine:
         mark, most = "", room - 1
-    least = min(shortest(engine, others), most)
+    least = min(shortest_name_width(engine, others), most)
     fitting: list[list[Segment]] = []
     left = most + 1 - least
     for part in figures:
@@ -201,7 +201,9 @@ def _state_words(info: LaneStatusInfo, width: int) -> Iterator[str]:
         whole = f"no data from the {'engine' if info.is_local else 'server'} for {info.silent_s} s"
         if info.state == "queued":
             whole = f"{usual}: {brief}"
-        others = shortest(info.engine, info.others) + len(f"{info.stop_key} stops") + 6  # and the blanks
+        others = (
+            shortest_name_width(info.engine, info.others) + len(f"{info.stop_key} stops") + 6
+        )  # and the blanks
         if len(whole) + others <= width:
             yield whole
         yield brief
