@@ -64,16 +64,16 @@ def test_a_run_is_returned_as_it_was_saved(store):
     assert [it.assertions for it in store.experiments.runs(new)] == [saved.assertions]
 
 
-def test_runs_and_verdicts_are_counted(store):
+def test_runs_and_passed_prompts_are_counted(store):
     new = create(store)
     verdicts = [{"type": "equals", "passed": passed} for passed in (True, False, True, None)]
     store.experiments.save(new, key(0, 0), ended("x"), verdicts)
-    store.experiments.save(new, key(0, 0, 1), ended("x"))
+    store.experiments.save(new, key(0, 0, 1), ended("x"), verdicts[:2])
     store.experiments.save(new, key(2, 0), ended("x"), verdicts[:1])
     store.experiments.save(new, key(2, 1), ended("", state="failed", error="It broke."))
-    assert store.experiments.counts(new) == {0: (3, 0, 3, 1, 1), 1: (1, 1, 0, 0, 0)}
+    assert store.experiments.counts(new) == {0: (3, 0, 1, 1, 1), 1: (1, 1, 0, 0, 0)}
     assert store.experiments.counts(new, [2, 5]) == {0: (1, 0, 1, 0, 0), 1: (1, 1, 0, 0, 0)}
-    assert store.experiments.counts(new, finished=["done"]) == {0: (3, 0, 3, 1, 1)}
+    assert store.experiments.counts(new, finished=["done"]) == {0: (3, 0, 1, 1, 1)}
     assert store.experiments.counts(new, []) == {}
 
 

@@ -380,7 +380,7 @@ class Experiments:
         finished: Sequence[str] = ("done", "failed"),
     ) -> dict[int, tuple[int, ...]]:
         """Count, by the index of the engine, the saved runs of these prompts (None: of all) in a `finished` state, the
-        failed ones, and the answers that passed all their assertions, that failed one, and that have one without a verdict."""
+        failed ones, and the answers that passed all their assertions, that failed one, and that lack a verdict."""
         chosen = None if prompts is None else json.dumps(sorted(prompts))
         rows = self._database.rows(_COUNTS, number, chosen, chosen, json.dumps([*finished]))
         return {index: tuple(counts) for index, *counts in rows}
