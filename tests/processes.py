@@ -15,6 +15,11 @@ async def gone(pid: int) -> None:
                 await asyncio.sleep(0.01)
 
 
+def words_of(process: psutil.Process) -> list[str]:
+    """Return the command line of a process; without words if the process has ended."""
+    return process.as_dict(["cmdline"], ad_value=[])["cmdline"]
+
+
 def engines_of(program: int) -> list[psutil.Process]:
     """Return the processes that run the engines of the program with this process id.
 

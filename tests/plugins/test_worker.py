@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from rogue_backend.plugin import RogueBackend
-from tests.processes import gone
+from tests.processes import gone, words_of
 
 import paragone
 from paragone.worker import client
@@ -258,7 +258,7 @@ async def test_loading_can_be_cancelled(monkeypatch):
     loading = asyncio.create_task(RogueBackend().open(request, seen.append))
     await until(lambda: seen)
     (process,) = [
-        it for it in psutil.Process().children() if "rogue_backend.engine:RogueEngine" in it.cmdline()
+        it for it in psutil.Process().children() if "rogue_backend.engine:RogueEngine" in words_of(it)
     ]
     loading.cancel()
     with pytest.raises(asyncio.CancelledError):

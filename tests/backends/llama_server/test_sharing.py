@@ -7,6 +7,7 @@ import signal
 import psutil
 import pytest
 import pytest_asyncio
+from tests.processes import words_of
 
 from paragone import EngineCrashed, OpenRequest, Token
 from paragone_remote.backend import LlamaServerBackend
@@ -69,7 +70,7 @@ async def test_cancelling_one_opening_does_not_affect_the_other(wheel, smollm2, 
     first, second = [
         asyncio.create_task(LlamaServerBackend().open(request, lambda progress: None)) for _ in range(2)
     ]
-    while not any(".sock" in word for it in psutil.Process().children() for word in it.cmdline()):
+    while not any(".sock" in word for it in psutil.Process().children() for word in words_of(it)):
         await asyncio.sleep(0.01)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
