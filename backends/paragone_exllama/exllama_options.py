@@ -90,7 +90,7 @@ class ExLlamaV2LoadOptions(ExLlamaLoadOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExLlamaSampling(SamplingOptions):
-    penalty_last_n: int = PENALTY_LAST_N(64, note="Tokens of the prompt count as recent tokens too.")
+    penalty_last_n: int = PENALTY_LAST_N(64)
 
 
 def _environment(library: str, *pythons: str) -> Environment:

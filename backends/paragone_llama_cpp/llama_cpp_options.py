@@ -49,9 +49,7 @@ class LlamaCppSampling(shared_options.SamplingOptions):
     thinking: bool | Literal["low", "medium", "high"] | int | None = shared_options.THINKING_BUDGET(  # type: ignore[assignment]
         None, note="By default the model's chat template decides."
     )
-    penalty_last_n: int = shared_options.PENALTY_LAST_N(
-        64, note="Tokens of the prompt do not count as recent tokens."
-    )
+    penalty_last_n: int = shared_options.PENALTY_LAST_N(64)
     ignore_eos: bool = shared_options.IGNORE_EOS(False)
     grammar: str | None = option(
         None,

@@ -60,7 +60,10 @@ THINKING_BUDGET = partial(
     minimum=1,
 )
 PENALTY_LAST_N = partial(
-    option, doc="Number of recent tokens that the penalties apply to.", minimum=0, maximum=1_000_000
+    option,
+    doc="Number of recent tokens, of the prompt and the answer, that the penalties apply to.",
+    minimum=0,
+    maximum=1_000_000,
 )
 JSON_SCHEMA = partial(
     option,
