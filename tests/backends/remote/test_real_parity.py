@@ -14,9 +14,9 @@ SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 SETTINGS = ["temperature=0", "max_tokens=24"]
 
 
-async def compare(*engines, settings=(), options=()):
+async def compare(*engines, prompt="What is the sea?", settings=(), options=()):
     """Run `paragone compare --json` and return what it printed, with its exit code."""
-    command = ["compare", "--json", "--prompt", "What is the sea?", *options, *engines]
+    command = ["compare", "--json", "--prompt", prompt, *options, *engines]
     command += [word for setting in settings for word in ("--set", setting)]
     done = await asyncio.to_thread(forked, *command)
     assert done.stdout, done.stderr.decode()
@@ -77,9 +77,16 @@ async def test_differences_between_four_servers_are_found_and_levelled(engines):
     assert len({lane["text"] for lane in levelled["lanes"]}) == 1
 
 
-async def test_penalties_count_the_same_tokens_in_process_and_at_a_server(engines):
-    local, served, *_ = engines
-    settings = [*SETTINGS, "repeat_penalty=1.5", "presence_penalty=0.2", "penalty_last_n=8"]
-    found, code = await compare(local, served, settings=settings)
-    assert code == 0
-    assert len({lane["text"] for lane in found["lanes"]}) == 1, found["lanes"]
+async def test_penalties_count_the_prompt_in_process_and_at_a_server(whole_smollm2, whole_llama_server):
+    engines = f"llama_cpp:{whole_smollm2}", f"openai:smollm2@{whole_llama_server}"
+    prompt = "Continue: 7 7 7 7 7 7 7 7"
+    answers = []
+    for penalties in [], ["repeat_penalty=50"]:
+        found, code = await compare(
+            *engines, prompt=prompt, settings=["temperature=0", "max_tokens=6", *penalties]
+        )
+        assert code == 0
+        answers.append([lane["text"] for lane in found["lanes"]])
+    free, penalized = answers
+    assert all("7" in text for text in free), free
+    assert not any("7" in text for text in penalized), penalized
