@@ -34,7 +34,7 @@ def runtime(tmp_path, monkeypatch):
 async def test_the_server_loads_answers_and_ends(
     program, open_lane, runtime, smollm2, text, tmp_path, monkeypatch
 ):
-    fractions = []
+    fractions: list[float | None] = []
     is_ready = server_process.LlamaServer._is_ready
 
     async def is_seen_ready(
