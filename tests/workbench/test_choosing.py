@@ -7,15 +7,25 @@ from bench.simulate.choices import RULES, false_claims
 from bench.simulate.suites import answered
 
 from paragone_workbench.choosing.choice import for_questions
-from paragone_workbench.choosing.decision import EngineFigures, decide
+from paragone_workbench.choosing.decision import decide
+from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.comparison import NonInferiority, SuiteComparison, evidence_of
 from paragone_workbench.experiments.comparison_rows import collect
 from paragone_workbench.statistics import Estimate, Interval
 
-BIG = EngineFigures(engine="big", size=200, decode_tps=50.0)
-MIDDLE = EngineFigures(engine="middle", size=120, decode_tps=75.0, kld=Estimate(0.02, 0.001))
+BIG = EngineFigures(
+    engine="big", size=200, decode_tps=50.0, measured_at=1.0, decode_rates=(50.0, 25.0, None, 49.0, 50.0)
+)
+MIDDLE = EngineFigures(
+    engine="middle",
+    size=120,
+    decode_tps=75.0,
+    measured_at=1.0,
+    decode_rates=(75.0, 37.5, 20.0, 73.5, 75.0),  # a busy moment slowed both engines down
+    kld=Estimate(0.02, 0.001),
+)
 SMALL = EngineFigures(engine="small", size=100, decode_tps=80.0)
 
 
@@ -58,12 +68,15 @@ def test_the_reasons_state_the_cost_and_the_certainty_of_the_decision():
     verdicts = dataclasses.replace(verdicts, engines=values)
     decision = decide([BIG, MIDDLE, SMALL], "big", verdicts, tags)
     assert decision.reasons[:4] == (
-        "middle has 0.60 times the size and 1.50 times the decoding speed of big.",
+        "middle has 0.60 times the size and 1.50 times (1.50 to 1.50) the decoding speed of big.",
         "The mean KLD of middle from big is 0.0200 ± 0.0010 (small).",
         "middle is not worse than big by more than 3.0 points: at worst, middle passes 1.8 points less often. "
         "(Difference −0.4 points, 95% interval −1.8 to +1.0, over 60 prompts.)",
         "middle loses most on prompts with the tag `json`: 40.0 points over 5 prompts, which may be chance.",
     )
+    apart = dataclasses.replace(MIDDLE, measured_at=2.0)
+    reason = decide([BIG, apart, SMALL], "big", verdicts, tags).reasons[0]
+    assert reason == "middle has 0.60 times the size of big.", "speeds of different times are not compared"
     assert "If you accept" not in str(decision.reasons), "an engine is shown to be as good"
     (other,) = decision.others
     assert "Whether small is worse than big by more than 3.0 points is open." in other
@@ -201,7 +214,7 @@ def test_without_assertions_the_smallest_engine_that_is_indistinguishable_is_cho
     decision = decide([BIG, middle, small], "big", evidence(prompts=0), {})
     assert decision.headline == "Deploy middle."
     assert decision.reasons == (
-        "middle has 0.60 times the size and 1.50 times the decoding speed of big.",
+        "middle has 0.60 times the size and 1.50 times (1.50 to 1.50) the decoding speed of big.",
         "middle is indistinguishable from big on your 40 conversations (3,000 tokens): the mean KLD is within the noise "
         "floor of big.",
     )

@@ -10,7 +10,7 @@ from tests.workbench.test_report_experiment import FAILED, PASSED, bench, fideli
 from tests.workbench.test_report_page import HOSTILE, check_harmless
 
 from paragone import Json
-from paragone_workbench.choosing.decision import EngineFigures
+from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.reporting.charts import plots_of
 from paragone_workbench.reporting.file import report_pieces
 from paragone_workbench.store import RunKey

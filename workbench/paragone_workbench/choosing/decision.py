@@ -3,14 +3,20 @@
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from paragone import Json, WeightsFile
-from paragone.json_values import count_at, number_at, value_at
 from paragone.texts import counted
+from paragone_workbench.choosing.figures import (
+    KLD_LIMIT,
+    EngineFigures,
+    engine_figures,
+    speed_ratio,
+    with_speeds_of_answers,
+)
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home
 from paragone_workbench.experiments.comparison import (
     MARGIN,
@@ -18,95 +24,13 @@ from paragone_workbench.experiments.comparison import (
     SuiteComparison,
     evidence_of,
 )
-from paragone_workbench.experiments.comparison_rows import PASS_RATE, SPEEDS, EngineValues
-from paragone_workbench.experiments.known_measurements import Known, MeasurementJson
-from paragone_workbench.experiments.results import load_note
-from paragone_workbench.measure.distances import FEWEST_WINDOWS
+from paragone_workbench.experiments.comparison_rows import PASS_RATE, EngineValues
+from paragone_workbench.experiments.known_measurements import Known
 from paragone_workbench.measure.fidelity_verdict import kld_text
-from paragone_workbench.measure.sections import estimate_at, load_text
 from paragone_workbench.paths import accessible
-from paragone_workbench.statistics import Estimate, Interval, rounded_up, t_interval
+from paragone_workbench.statistics import rounded_up
 from paragone_workbench.store import Experiment, Store
-from paragone_workbench.store.experiments import EstimatedMemory, SavedChoice
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineFigures:
-    """The figures of an engine, each None if unknown. Sizes are bytes.
-
-    Attributes:
-        memory: Estimated for `context` tokens.
-        decode_tps_stdev: The standard deviation over the repetitions or, for a mean over the suite's answers, over the prompts.
-        ttft_prompt: Number of tokens of the prompt of `ttft_s`; None for a mean over the suite's answers.
-        users_tps: Tokens per second of several concurrent users, in total.
-        load: A message about the load of the machine while the speed was measured; empty if unknown.
-        cut: Number of the suite's `answers` that `max_tokens` cut.
-        kld: Mean KL divergence from the reference in nats; None for the reference itself.
-        kld_units: Number of windows of a text or, if `own_suite`, of conversations over which it was measured, with
-        `kld_tokens` scored tokens.
-        within_noise: Whether `kld` is within the noise floor of the reference.
-        greedy_answers: Number of prompts that both engines answered greedily; to `same_answers` of them, with the
-        same text.
-        collapse: If the engine has collapsed, a message about how many answers are loops or empty; else empty.
-    """
-
-    engine: str
-    size: int | None = None
-    memory: int | None = None
-    context: int | None = None
-    decode_tps: float | None = None
-    decode_tps_stdev: float | None = None
-    ttft_s: float | None = None
-    ttft_s_stdev: float | None = None
-    ttft_prompt: int | None = None
-    users_tps: float | None = None
-    users_tps_stdev: float | None = None
-    load: str = ""
-    cut: int = 0
-    answers: int = 0
-    kld: Estimate | None = None
-    kld_units: int = 0
-    kld_tokens: int = 0
-    own_suite: bool = False
-    within_noise: bool | None = None
-    same_answers: int | None = None
-    greedy_answers: int = 0
-    collapse: str = ""
-    pass_rate: float | None = None
-    prompts: int = 0
-
-    @property
-    def kld_interval(self) -> Interval | None:
-        """The 95% interval of `kld`; None with too few units for an error."""
-        if self.kld is None or self.kld.error is None or self.kld_units < FEWEST_WINDOWS:
-            return None
-        return t_interval(self.kld.value, self.kld.error, self.kld_units)
-
-    @property
-    def is_far(self) -> bool:
-        """Whether the whole interval of `kld` is above the limit, so that the engine is not called as good as the
-        reference, whatever its pass rate is."""
-        return self.kld_interval is not None and self.kld_interval.low > KLD_LIMIT
-
-    @property
-    def is_indistinguishable(self) -> bool:
-        """Whether no difference from the reference is measurable over the user's own prompts."""
-        return self.own_suite and self.within_noise is True
-
-    def to_json(self) -> dict[str, Json]:
-        fields = asdict(self)
-        for name in ("kld", "collapse", "ttft_prompt", "load"):
-            del fields[name]
-        return {
-            **fields,
-            "mean_kld": None if self.kld is None else self.kld.value,
-            "mean_kld_se": None if self.kld is None else self.kld.error,
-            "collapsed": bool(self.collapse),
-        }
-
-
-KLD_LIMIT = 0.2
-"""Limit of the mean KL divergence in nats: from there on, a difference is large (`fidelity_verdict.SCALE`)."""
+from paragone_workbench.store.experiments import SavedChoice
 
 
 def largest(engines: Sequence[str], sizes: Mapping[str, int]) -> str:
@@ -150,80 +74,6 @@ def evidence_for(
     is_complete = experiment is not None and not (experiment.left or any(it.unjudged for it in values))
     return evidence_of(
         values, choice.reference, choice.margin, checked=choice.checked, is_complete=is_complete
-    )
-
-
-def engine_figures(
-    engines: Sequence[str],
-    known: Known,
-    *,
-    evidence: SuiteComparison,
-    sizes: Mapping[str, int],
-    memory: Iterable[EstimatedMemory],
-) -> tuple[EngineFigures, ...]:
-    estimates = {estimate.engine: estimate for estimate in memory}
-    answered = {values.engine: values for values in evidence.engines}
-    return tuple(
-        EngineFigures(
-            engine=engine,
-            size=count_at(known.fidelity, engine, "size") or sizes.get(engine),
-            memory=estimate.size if (estimate := estimates.get(engine)) else None,
-            context=estimate.context if estimate else None,
-            decode_tps=number_at(known.speeds, engine, "decode_tps", "mean"),
-            decode_tps_stdev=number_at(known.speeds, engine, "decode_tps", "stdev"),
-            ttft_s=(ttft_s := number_at(known.speeds, engine, "ttft_s", "mean")),
-            ttft_s_stdev=number_at(known.speeds, engine, "ttft_s", "stdev"),
-            ttft_prompt=None if ttft_s is None else count_at(known.speeds, engine, "prompt_tokens"),
-            users_tps=number_at(known.throughputs, engine, "tokens_per_s"),
-            users_tps_stdev=number_at(known.throughputs, engine, "tokens_per_s_stdev"),
-            load=load_text(known.speeds.get(engine)),
-            cut=values.cut if (values := answered.get(engine)) else 0,
-            answers=values.runs - values.failed if values else 0,
-            kld=estimate_at(known.fidelity.get(engine), "mean_kld"),
-            kld_units=count_at(known.fidelity, engine, "windows") or 0,
-            kld_tokens=count_at(known.fidelity, engine, "tokens_scored") or 0,
-            own_suite=bool(value_at(known.fidelity, engine, "suite")),
-            within_noise=found
-            if isinstance(found := value_at(known.fidelity, engine, "within_noise"), bool)
-            else None,
-            same_answers=count_at(known.answers, engine, "identical"),
-            greedy_answers=count_at(known.answers, engine, "prompts") or 0,
-            collapse=_collapse(known.answers.get(engine, {})),
-            pass_rate=evidence.rates.get(engine, (None, 0))[0],
-            prompts=evidence.rates.get(engine, (None, 0))[1],
-        )
-        for engine in engines
-    )
-
-
-def _collapse(found: MeasurementJson) -> str:
-    if found.get("collapsed") is not True:
-        return ""
-    return (
-        f"{found.get('candidate')} has collapsed: its answers to {found.get('lost')} of the {found.get('sound')} prompts that "
-        f"{found.get('reference')} answers well are loops or empty."
-    )
-
-
-def with_speeds_of_answers(
-    figures: Sequence[EngineFigures], values: Sequence[EngineValues]
-) -> tuple[EngineFigures, ...]:
-    """Return the figures with mean speeds over the suite's answers, so that all speeds come from the same source."""
-    _, ttft, rate, _ = SPEEDS
-    load = load_note(engine.load for engine in values)
-    return tuple(
-        replace(
-            engine,
-            decode_tps=own.averages.get(rate, (None, 0))[0],
-            decode_tps_stdev=own.deviation(rate),
-            ttft_s=own.averages.get(ttft, (None, 0))[0],
-            ttft_s_stdev=own.deviation(ttft),
-            ttft_prompt=None,
-            load=load,
-            cut=own.cut,
-            answers=own.runs - own.failed,
-        )
-        for engine, own in zip(figures, values, strict=True)
     )
 
 
@@ -619,8 +469,10 @@ def _price(chosen: EngineFigures, reference: EngineFigures) -> Iterator[str]:
         parts.append(f"{chosen.memory / reference.memory:.2f} times the memory")
     elif chosen.size and reference.size:
         parts.append(f"{chosen.size / reference.size:.2f} times the size")
-    if chosen.decode_tps and reference.decode_tps:
-        parts.append(f"{chosen.decode_tps / reference.decode_tps:.2f} times the decoding speed")
+    speed = speed_ratio(chosen, reference)
+    if speed is not None:
+        ratio, low, high = speed
+        parts.append(f"{ratio:.2f} times ({low:.2f} to {high:.2f}) the decoding speed")
     if parts:
         yield f"{chosen.engine} has {' and '.join(parts)} of {reference.engine}."
     if chosen.kld is not None and not chosen.is_indistinguishable:

@@ -574,6 +574,7 @@ def _test(benched: BenchedEngine, test: BenchTest) -> dict[str, Json]:
         "notes": list(notes_of(test, samples)),
         "in_pieces": any(sample.is_in_pieces for sample in samples),
         "usage": [figures_json(sample)["usage"] for sample in samples],
+        "decode_rates": [sample.decode_tps for sample in samples],
         **{
             name: spread([value for sample in samples if (value := figure(sample)) is not None])
             for name, figure in FIGURES.items()

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from paragone.json_values import object_at, text_at
 from paragone.texts import counted
 from paragone_workbench import blocks
-from paragone_workbench.choosing.decision import EngineFigures
+from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.compare.ratings import rate
 from paragone_workbench.experiments.comparison_rows import PASS_RATE, SPEEDS, EngineValues, Metric, in_order
 from paragone_workbench.experiments.known_measurements import SavedMeasurements, names_now

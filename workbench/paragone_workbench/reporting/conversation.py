@@ -9,7 +9,7 @@ from paragone import Message
 from paragone.options import value_text
 from paragone.texts import counted
 from paragone_workbench import blocks
-from paragone_workbench.choosing.decision import EngineFigures, with_speeds_of_answers
+from paragone_workbench.choosing.figures import EngineFigures, with_speeds_of_answers
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments import comparison_rows, identity, known_measurements

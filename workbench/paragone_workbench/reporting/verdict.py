@@ -13,7 +13,9 @@ from paragone import LoadedModel
 from paragone.json_values import count_at, texts_at
 from paragone.texts import counted, size_text
 from paragone_workbench import blocks, statistics, store
-from paragone_workbench.choosing.decision import Decision, EngineFigures
+from paragone_workbench.choosing.decision import Decision
+from paragone_workbench.choosing.figures import FEWEST_RUNS, EngineFigures
+from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition
 from paragone_workbench.experiments.comparison_rows import PASS_RATE
 from paragone_workbench.experiments.known_measurements import Known, MeasurementJson
@@ -149,6 +151,11 @@ def cautions_of(
         sentences.append(
             f"The fidelity of {blocks.public(', '.join(marks['KLD']))} was measured over only some windows of the text: "
             "compare the uncertainties too."
+        )
+    few = [name for name, it in speeds.items() if (count_at(it, "repetitions") or 0) < FEWEST_RUNS]
+    if few:
+        sentences.append(
+            f"Fewer than {FEWEST_RUNS} runs give the speed of {blocks.public(joined(few))}: measure it again."
         )
     sentences += (f"{name}: {note}" for name, it in speeds.items() for note in texts_at(it, "notes"))
     sentences += filter(None, map(_divided, loaded, loaded.values()))
