@@ -205,7 +205,7 @@ def test_ctrl_c_before_the_first_measurement_leaves_no_experiment(suite, tmp_pat
     assert (process.returncode, report.exists()) == (130, False), err
     assert out.startswith(b"Nothing is decided.\n")
     assert (
-        "  Repeat the command to continue with the suite, the speed of a and b and the fidelity of b.\n"
+        "  Repeat the command to continue with the suite, the speed of a and b and the greedy answers of b.\n"
         in out.decode()
     )
     assert (

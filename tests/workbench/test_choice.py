@@ -125,6 +125,8 @@ async def test_with_limited_time_rounds_continue_until_the_question_is_settled(c
     decision = await choice.decide()
     assert (choose.heard.rounds, decision.chosen, decision.headline) == ([20, 20], "b", "Deploy b.")
     assert (list(choice.unfinished()), choice.experiment.left) == ([], 120)
+    work = [type(it) for it in choose.heard if isinstance(it, Comparison | SuiteRunner)]
+    assert work[:2] == [SuiteRunner, Comparison], "what decides comes first"
     assert await measured(choose(words(100), a, b, **limits)) == []
     again = await measured(choose(words(100), a, b, c, **limits))
     assert not any(question.startswith("b: ") for question in again), (

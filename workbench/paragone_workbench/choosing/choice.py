@@ -129,6 +129,8 @@ class Choice:
         """The prompts that at least one engine has not answered."""
         self._begun: list[int] = []
         """The prompts in `_open` that at least one engine has answered."""
+        self._prompt_s = 0.0
+        """Seconds that all engines together took for a prompt of the last round; 0 before the first round."""
         self._lost: set[str] = set()
         self._to_judge = False
         self._settled = False
@@ -164,8 +166,9 @@ class Choice:
         try:
             if self.taken:
                 self.on_event(results.known_text(self.taken, experiment.runs))
-            await self._measure_throughputs()
             await self._compare_answers_of_reference()
+            await self._answer_enough(experiment)
+            await self._measure_throughputs()
             await self._compare()
             await self._look_up()
             await self._answer(experiment)
@@ -394,12 +397,27 @@ class Choice:
 
     # The suite
 
+    @property
+    def _enough(self) -> int:
+        """The number of prompts to answer so that enough of them have assertions for a decision."""
+        suite = self.request.suite
+        return math.ceil(FEWEST_PROMPTS * len(suite.prompts) / max(1, suite.checked))
+
+    @property
+    def _answered(self) -> int:
+        return len(self.request.suite.prompts) - len(self._open)
+
+    async def _answer_enough(self, experiment: Experiment) -> None:
+        """With a limited time, answer enough prompts for a decision, before the measurements that the decision does not
+        need. Raises ParagoneError if the history cannot be used."""
+        if self._left is not None and self.request.suite.checked and self._answered < self._enough:
+            await self._some(experiment, self._enough - self._answered, await self._schedule())
+
     async def _answer(self, experiment: Experiment) -> None:
         """Execute the remaining runs. With a limited time, work in rounds until the time is up or the question is settled.
 
-        The first round has enough prompts for a decision, and each further round doubles the answered prompts: an engine
-        that does not fit in memory together with the others is loaded again for each round. Raises ParagoneError if the
-        history cannot be used.
+        Each round doubles the answered prompts: an engine that does not fit in memory together with the others is loaded
+        again for each round. Raises ParagoneError if the history cannot be used.
 
         """
         suite, schedule = self.request.suite, await self._schedule()
@@ -409,27 +427,30 @@ class Choice:
             if len(self._open) == len(suite.prompts):
                 await self._round(experiment, some, schedule)
             return
-        enough = math.ceil(FEWEST_PROMPTS * len(suite.prompts) / max(1, suite.checked))
-        prompt_s = 0.0
         while self._left is not None and self._open and not self._is_over:
-            answered = len(suite.prompts) - len(self._open)
-            fewest = enough - answered
+            fewest = self._enough - self._answered
             if fewest <= 0 and (await self.decide()).is_settled:
                 self._settled = True
                 return
-            count = max(fewest, answered)
-            if prompt_s:  # so that no engine answers prompts for which another engine has no time
-                count = min(count, math.floor(self._left / prompt_s))
-            before, began = len(self._open), time.monotonic()
-            if count > 0:
-                begun = spread_out(self._begun, count)
-                others = [prompt for prompt in self._open if prompt not in self._begun]
-                await self._round(experiment, begun | spread_out(others, count - len(begun)), schedule)
-            if len(self._open) == before:
+            if not await self._some(experiment, max(fewest, self._answered), schedule):
                 return
-            prompt_s = (time.monotonic() - began) / (before - len(self._open))
         if self._open or self._to_judge:
             await self._round(experiment, None, schedule)
+
+    async def _some(self, experiment: Experiment, count: int, schedule: Mode) -> bool:
+        """Answer `count` open prompts, or as many as the time is enough for, so that no engine answers prompts for which
+        another engine has no time. Return whether a prompt was answered."""
+        if self._left is not None and self._prompt_s:
+            count = min(count, math.floor(self._left / self._prompt_s))
+        before, began = len(self._open), time.monotonic()
+        if count > 0:
+            begun = spread_out(self._begun, count)
+            others = [prompt for prompt in self._open if prompt not in self._begun]
+            await self._round(experiment, begun | spread_out(others, count - len(begun)), schedule)
+        if len(self._open) == before:
+            return False
+        self._prompt_s = (time.monotonic() - began) / (before - len(self._open))
+        return True
 
     async def _round(self, experiment: Experiment, chosen: frozenset[int] | None, schedule: Mode) -> None:
         if self._is_over:
@@ -526,10 +547,13 @@ class Choice:
         rest = ["the suite"] if self._open and not self._settled else []
         rest += ["verdicts of judges"] if self._to_judge else []
         if self._is_over and len(self.request.engines) > 1:
+            unlike = self._without_fidelity[1:]
+            unknown = [it for it in unlike if self._has_distributions and it.name not in self.known.fidelity]
             for what, engines in (
                 ("the speed", self._without_speed),
                 ("the throughput", self._without_throughput),
-                ("the fidelity", self._without_fidelity[1:]),
+                ("the KLD", unknown),
+                ("the greedy answers", [it for it in unlike if it.name not in self.known.answers]),
             ):
                 rest += [f"{what} of {joined(engine.name for engine in engines)}"] if engines else []
         if rest:
