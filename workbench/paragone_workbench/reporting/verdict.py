@@ -108,7 +108,7 @@ def _not_measured(
 ) -> Iterator[str]:
     """Yield messages about the measurements that engines lack, with the reasons by the engine's name."""
     figures = decision.figures
-    if experiment is not None and experiment.left:
+    if experiment is not None and experiment.left and decision.planned:
         settled = ": the question is settled without them" if decision.is_settled else ""
         yield f"{experiment.left:,} of {experiment.runs:,} runs of the suite{settled}."
     if experiment is not None and experiment.failed:
