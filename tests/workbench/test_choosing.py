@@ -218,6 +218,10 @@ def test_without_assertions_the_smallest_engine_that_is_indistinguishable_is_cho
         "middle is indistinguishable from big on your 40 conversations (3,000 tokens): the mean KLD is within the noise "
         "floor of big.",
     )
+    null = on_conversations(dataclasses.replace(BIG, engine="again"), 0.0, 0.0, True)
+    alike = decide([BIG, null], "big", evidence(prompts=0), {})
+    assert (alike.headline, alike.verdict) == ("Deploy big.", "decided")
+    assert alike.reasons[-1].startswith("again is indistinguishable from big on your 40 conversations")
     assert decision.others == (
         "The mean KLD of small from big is 0.300 ± 0.020 (large) on your 40 conversations (3,000 tokens): its 95% interval "
         "is above 0.2, so small is not called safe.",

@@ -249,10 +249,9 @@ def decide(
         reasons += _safe(by_name[reference], smaller, against, fits=chosen is not None)
     else:
         reasons += _price(chosen, by_name[reference])
-        if chosen.is_indistinguishable:
-            reasons.append(_indistinguishable(chosen, reference))
         reasons.append(_shown(against[chosen.engine]))
         reasons += worst_loss(evidence.engines, reference, chosen.engine, tags)
+    reasons += _indistinguishable(figures, reference)
     known = [
         against.get(engine.engine) for engine in smaller if engine.engine in allowed and not engine.is_far
     ]
@@ -299,7 +298,8 @@ def _by_fidelity(figures: Sequence[EngineFigures], reference: str, allowed: Coll
         )
         reasons += [] if chosen is own else [f"{reference} does not fit."]
     else:
-        reasons += [*_price(chosen, own), _indistinguishable(chosen, reference)]
+        reasons += _price(chosen, own)
+    reasons += _indistinguishable(figures, reference)
     if is_open:
         reasons.append(
             "Prompts with assertions, or votes, show whether the differences make the answers worse (docs/suites.md)."
@@ -313,11 +313,13 @@ def _by_fidelity(figures: Sequence[EngineFigures], reference: str, allowed: Coll
     )
 
 
-def _indistinguishable(engine: EngineFigures, reference: str) -> str:
-    return (
-        f"{engine.engine} is indistinguishable from {reference} on {_conversations(engine)}: the mean KLD is within the "
-        f"noise floor of {reference}."
-    )
+def _indistinguishable(figures: Sequence[EngineFigures], reference: str) -> Iterator[str]:
+    for engine in figures:
+        if engine.is_indistinguishable:
+            yield (
+                f"{engine.engine} is indistinguishable from {reference} on {_conversations(engine)}: the mean KLD is within "
+                f"the noise floor of {reference}."
+            )
 
 
 def _conversations(engine: EngineFigures) -> str:
